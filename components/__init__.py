@@ -1,0 +1,1 @@
+"""Pipeline stages, one folder a container stage, and the outside systems in `backends`."""

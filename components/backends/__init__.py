@@ -1,0 +1,1 @@
+"""The systems outside: Ray Tune, MLflow, storage, signing."""

@@ -1,0 +1,1 @@
+"""From a source to typed, split, encoded data with a reference profile."""

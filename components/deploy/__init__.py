@@ -1,0 +1,1 @@
+"""From a challenger to a served champion, through the gates."""

@@ -1,0 +1,1 @@
+"""Whether the data has left the profile that the champion was trained on."""

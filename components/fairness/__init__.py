@@ -1,0 +1,1 @@
+"""The audit of a challenger on rows that nothing before has seen."""

@@ -1,0 +1,1 @@
+"""What happened, as a page for people and a file for scripts."""

@@ -1,0 +1,1 @@
+"""From the best architecture to a trained challenger."""

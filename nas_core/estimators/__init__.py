@@ -1,0 +1,1 @@
+"""Estimators: what an architecture is worth, and how much it costs to know."""

@@ -1,0 +1,161 @@
+"""The contracts between the parts of a search. Spaces, strategies and estimators know each other only through these.
+
+Factories, as the registry names them:
+    space        factory(signature, **options) -> SearchSpace
+    strategy     factory(space, objectives, seed, **options) -> Strategy
+    estimator    factory(space, task, seed, **options) -> Estimator
+    task         factory(signature, splits) -> Task
+Options are keyword-only parameters with a type and a default; they are what a spec may set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from nas_core.types import Architecture, Budget, Decision, Failure, Metrics, Proposal, Signature, Trial
+
+if TYPE_CHECKING:  # the contracts load no torch
+    import numpy as np
+    from torch import Tensor, nn
+
+
+class SearchSpace(Protocol):
+    """A list of decisions, and the network that a choice of options means."""
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]: ...
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """Return a fresh network; `forward(*inputs)` gives one tensor, or a tuple with one per output."""
+        ...
+
+
+@runtime_checkable
+class Structured(SearchSpace, Protocol):
+    """A space that knows which architectures compute one function."""
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """Return the representative of all twins of `architecture`; idempotent."""
+        ...
+
+    def features(self, architecture: Architecture) -> Mapping[str, float]:
+        """Return figures of the structure (live operations, depth, paths ...)."""
+        ...
+
+
+class Strategy(Protocol):
+    """Decides what to evaluate next, from the history alone."""
+
+    def propose(self, history: Sequence[Trial], n: int) -> Sequence[Proposal]:
+        """Return up to `n` proposals; pure in (seed, history).
+
+        No two proposals, and no proposal and a trial of `history`, share canonical identity and fidelity. Fewer than
+        `n` come only when fewer unseen remain; none means wait while trials are pending, and exhausted otherwise.
+        The generator is `numpy.random.default_rng((seed, len(history)))`.
+        """
+        ...
+
+
+class Stopper(Protocol):
+    """Ends a trial early; one object for every runner."""
+
+    def stop(self, history: Sequence[Trial], number: int) -> bool:
+        """Tell whether trial `number` shall stop after its newest report; pure."""
+        ...
+
+
+class Session(Protocol):
+    """What an evaluation may ask of the runner it runs under."""
+
+    @property
+    def device(self) -> str:
+        """The torch device to compute on."""
+        ...
+
+    def report(self, step: int, metrics: Metrics, save: Callable[[Path], None] | None = None) -> bool:
+        """Record `metrics` at `step`; `save` writes a checkpoint into the folder it is given. True: stop now."""
+        ...
+
+    def restore(self, number: int | None = None) -> Path | None:
+        """Return the newest checkpoint of this trial, or of trial `number`; None where there is none."""
+        ...
+
+
+class Estimator(Protocol):
+    """Measures one architecture; what costs enough to be worth a process of its own."""
+
+    def estimate(self, trial: Trial, session: Session) -> Metrics:
+        """Return finite metrics; raise what happens, the runner turns it into a `Failure`."""
+        ...
+
+
+@runtime_checkable
+class BatchEstimator(Protocol):
+    """Measures many architectures in one cheap call."""
+
+    @property
+    def batch(self) -> int:
+        """The most trials that one call should get."""
+        ...
+
+    def estimate_batch(self, trials: Sequence[Trial]) -> Sequence[Metrics | Failure]: ...
+
+
+class Rung(NamedTuple):
+    """Trials up to `fidelity` go to `estimator`, whose type is the lane."""
+
+    fidelity: float
+    estimator: Estimator | BatchEstimator
+
+
+class Task(Protocol):
+    """Prepared data as batches, a loss and metrics. Tensors of a batch have the batch as first dimension."""
+
+    @property
+    def signature(self) -> Signature: ...
+
+    def rows(self, split: str) -> int:
+        """Return how many rows `split` holds; InputError if this task was not given that split."""
+        ...
+
+    def batches(
+        self, split: str, size: int, order: np.random.Generator | None = None
+    ) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        """Yield (inputs, targets) in port order; shuffled by `order`, in stored order without it."""
+        ...
+
+    def loss(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
+        """Return the mean training loss of a batch, a scalar."""
+        ...
+
+    def metrics(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> dict[str, float]:
+        """Return the metrics of all rows at once (`accuracy`, `log_loss` ... per output)."""
+        ...
+
+
+class Study(Protocol):
+    """One search, as a fold of its ledger; it alone calls the strategy and the stopper."""
+
+    @property
+    def history(self) -> Sequence[Trial]: ...
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the strategy has nothing left to propose and nothing is pending."""
+        ...
+
+    def ask(self, n: int) -> Sequence[Trial]:
+        """Return up to `n` trials to run: first what a killed run left pending, then new ones."""
+        ...
+
+    def report(self, number: int, step: int, metrics: Metrics) -> bool: ...
+
+    def tell(self, number: int, outcome: Metrics | Failure, cost_seconds: float) -> None: ...
+
+
+class Runner(Protocol):
+    """Runs a study's trials until the budget is spent or the study is exhausted."""
+
+    def run(self, study: Study, rungs: Sequence[Rung], budget: Budget) -> None: ...

@@ -1,0 +1,87 @@
+"""Names of parts -> where they are. Nothing is imported until a part is asked for.
+
+A package adds its own with an entry point in the group `evernas.<group>`, for example::
+
+    [project.entry-points."evernas.spaces"]
+    my-space = "my_package.space:MySpace"
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+
+from nas_core.errors import InputError, unknown
+
+Group = Literal["spaces", "strategies", "estimators", "tasks"]
+
+_BUILT_IN: dict[Group, dict[str, str]] = {
+    "spaces": {"chain": "nas_core.spaces.chain:Chain"},
+    "strategies": {
+        "random": "nas_core.strategies.random:Random",
+        "regularized-evolution": "nas_core.strategies.evolution:RegularizedEvolution",
+    },
+    "estimators": {"training": "nas_core.estimators.training:Training"},
+    "tasks": {"tabular": "nas_core.tasks.tabular:Tabular"},
+}
+
+
+class Option(NamedTuple):
+    """A keyword-only parameter of a factory: what a spec may set, its type, and its value when it does not."""
+
+    name: str
+    type: Any
+    default: Any
+
+
+@cache
+def targets(group: Group) -> dict[str, str]:
+    """Return name -> `module:Class` of all parts of `group`, ours and those of installed packages.
+
+    A package cannot take one of our names: a spec means the same on every machine.
+    """
+    if group not in get_args(Group):
+        raise unknown("group", group, get_args(Group))
+    found = dict(_BUILT_IN[group])
+    for point in entry_points(group=f"evernas.{group}"):
+        if found.setdefault(point.name, point.value) != point.value:
+            raise InputError(
+                f"entry point evernas.{group}: the name {point.name!r} of {point.value} is taken by "
+                f"{found[point.name]}; rename it in the package that declares it"
+            )
+    return found
+
+
+def names(group: Group) -> list[str]:
+    """Return the names of `group`, sorted."""
+    return sorted(targets(group))
+
+
+def load(group: Group, name: str) -> Callable[..., Any]:
+    """Import and return the factory called `name`; InputError for an unknown name or one that does not import."""
+    found = targets(group)
+    if name not in found:
+        raise unknown(group, name, found)
+    module, _, attribute = found[name].partition(":")
+    try:
+        factory: Callable[..., Any] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{group}.{name}: {found[name]} does not import ({error}); reinstall its package") from error
+    return factory
+
+
+def options(factory: Callable[..., Any]) -> list[Option]:
+    """Return the options of `factory`: its keyword-only parameters, in order."""
+    function = factory.__init__ if inspect.isclass(factory) else factory
+    hints = get_type_hints(function, include_extras=True)
+    parameters: Iterable[inspect.Parameter] = inspect.signature(factory).parameters.values()
+    return [Option(p.name, hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def summary(group: Group, name: str) -> str:
+    """Return the first line of the docstring of `name`."""
+    return (inspect.getdoc(load(group, name)) or "").partition("\n")[0]

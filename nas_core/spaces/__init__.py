@@ -1,0 +1,1 @@
+"""Search spaces: each a list of decisions and a `build`."""

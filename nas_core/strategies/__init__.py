@@ -1,0 +1,1 @@
+"""Strategies: each one `propose`, pure in the history."""

@@ -1,0 +1,1 @@
+"""Tasks: prepared data as batches, a loss and metrics."""

@@ -92,6 +92,20 @@ class Estimator(Protocol):
 
 
 @runtime_checkable
+class Trainer(Estimator, Protocol):
+    """An estimator that trains what it measures, and can hand over the trained network: what retraining needs."""
+
+    def train(
+        self, architecture: Architecture, device: str = "cpu", on_epoch: Callable[[int, Metrics], None] | None = None
+    ) -> tuple[nn.Module, Metrics]:
+        """Train at full fidelity; return the network in eval mode and its validation metrics.
+
+        `on_epoch` is called with the number of epochs done and the metrics after them.
+        """
+        ...
+
+
+@runtime_checkable
 class BatchEstimator(Protocol):
     """Measures many architectures in one cheap call."""
 
@@ -153,6 +167,10 @@ class Study(Protocol):
     def report(self, number: int, step: int, metrics: Metrics) -> bool: ...
 
     def tell(self, number: int, outcome: Metrics | Failure, cost_seconds: float) -> None: ...
+
+    def tell_all(self, outcomes: Sequence[tuple[int, Metrics | Failure, float]]) -> None:
+        """End several trials in one commit, which takes a disk no longer than one."""
+        ...
 
 
 class Runner(Protocol):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
 
 from nas_core.errors import InputError, unknown
 
@@ -38,14 +38,20 @@ class Option(NamedTuple):
     default: Any
 
 
+def group(name: str) -> Group:
+    """Return the group called `name`; InputError if there is none."""
+    for known in get_args(Group):
+        if known == name:
+            return cast(Group, known)
+    raise unknown("group", name, get_args(Group))
+
+
 @cache
 def targets(group: Group) -> dict[str, str]:
     """Return name -> `module:Class` of all parts of `group`, ours and those of installed packages.
 
     A package cannot take one of our names: a spec means the same on every machine.
     """
-    if group not in get_args(Group):
-        raise unknown("group", group, get_args(Group))
     found = dict(_BUILT_IN[group])
     for point in entry_points(group=f"evernas.{group}"):
         if found.setdefault(point.name, point.value) != point.value:

@@ -1,0 +1,75 @@
+"""Every registered space: sound decisions, and networks that are what the signature asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+import play
+import pytest
+import torch
+
+from nas_core import registry
+from nas_core import space as algebra
+from nas_core.types import Architecture
+
+every_space = pytest.mark.parametrize("name", registry.names("spaces"))
+
+
+def some(name: str, n: int) -> list[Architecture]:
+    rng = np.random.default_rng(0)
+    return [algebra.sample(play.make_space(name), rng) for _ in range(n)]
+
+
+def rows(n: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randint(port.classes, (n, *port.shape), generator=generator)
+        if port.dtype == "int64"
+        else torch.randn(n, *port.shape, generator=generator)
+        for port in play.SIGNATURE.inputs
+    ]
+
+
+@every_space
+def test_decisions_are_sound_and_the_same_every_time(name: str) -> None:
+    assert algebra.digest(play.make_space(name)) == algebra.digest(play.make_space(name))
+    assert algebra.size(play.make_space(name)) > 1
+
+
+@every_space
+def test_the_canonical_form_is_a_member_and_its_own(name: str) -> None:
+    space = play.make_space(name)
+    for architecture in some(name, 50):
+        canonical = algebra.canonical(space, architecture)
+        algebra.validate(space, canonical)
+        assert algebra.canonical(space, canonical) == canonical
+
+
+@every_space
+def test_networks_give_a_finite_logit_per_class_and_can_be_trained(name: str) -> None:
+    space = play.make_space(name)
+    for architecture in some(name, 5):
+        network = space.build(architecture)
+        logits = network(*rows(8))
+        assert logits.shape == (8, *play.SIGNATURE.outputs[0].shape)
+        assert logits.isfinite().all()
+        torch.nn.functional.cross_entropy(logits, torch.zeros(8, dtype=torch.int64)).backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+@every_space
+def test_rows_do_not_see_each_other_in_eval_mode(name: str) -> None:
+    space = play.make_space(name)
+    network = space.build(some(name, 1)[0]).eval()
+    alone = [row[:1] for row in rows(8)]
+    torch.testing.assert_close(network(*rows(8))[:1], network(*alone))
+
+
+@every_space
+def test_a_build_is_determined_by_the_seed_of_torch(name: str) -> None:
+    space = play.make_space(name)
+    states = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        states.append(space.build(some(name, 1)[0]).state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

@@ -1,67 +1,64 @@
-"""The user's YAML as typed, strict, frozen models. A location in an error is a path into the file."""
+"""The user's YAML as typed, strict, frozen models. A location in an error is a path into the file.
+
+What a model alone cannot tell (known kinds and metrics, columns, options of parts) is in `components.spec_rules`.
+"""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class Strict(BaseModel):
-    """No unknown key, no silent conversion, no change after reading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-# ---------------------------------------------------------------- data
+from components.spec_types import Above0, Name, Positive, Share, Strict, Text
 
 
 class BuiltinSource(Strict):
     """Data that evernas or scikit-learn ships: `adult`, `breast-cancer`, `digits`."""
 
     kind: Literal["builtin"]
-    name: str
+    name: Text
 
 
 class FileSource(Strict):
-    """A table in a file; the format is `kind`. A relative path is looked up beside the spec."""
+    """A table in a file; the format is `kind`."""
 
     kind: Literal["csv", "parquet", "npz"]
-    path: str
+    path: Text
+    """A relative path is looked up beside the spec."""
 
 
 Source = Annotated[BuiltinSource | FileSource, Field(discriminator="kind")]
 
 
 class Holdout(Strict):
-    """Rows set aside as test by the source itself: those where `column` equals `value`. The column is dropped."""
+    """Rows set aside as test by the source itself: those where `column`, as text, equals `value`; it is dropped."""
 
-    column: str
+    column: Text
     value: str
 
 
-class Split(Strict):
-    """Shares of the rows; what is left is for training. `test` may be a share, or the source's own test rows.
+Test = Annotated[
+    Annotated[Share, Tag("share")] | Annotated[Holdout, Tag("rows")],
+    Discriminator(lambda value: "rows" if isinstance(value, dict | Holdout) else "share"),
+]
 
-    Stratified by the target, and seeded by the spec's `seed`. The other shares are of the rows that are not test.
-    """
+
+class Split(Strict):
+    """Shares of the rows, stratified by the target and seeded by the spec's `seed`; what is left is for training."""
 
     validation: Share = 0.15
+    """Rows that the search compares candidates on."""
     audit: Share = 0.15
-    test: Share | Holdout = 0.15
+    """Rows of the fairness audit; the search never sees them."""
+    test: Test = 0.15
+    """A share, or the source's own test rows; then the other shares are of the rows that are left."""
 
     @model_validator(mode="after")
     def _leaves_rows_for_training(self) -> Split:
         taken = self.validation + self.audit + (self.test if isinstance(self.test, float) else 0.0)
         if taken >= 1:
-            raise ValueError(
-                f"validation, audit and test take {taken:.2f} of the rows; lower them to less than 1 together"
-            )
+            raise ValueError(f"validation, audit and test must be less than 1 together, got {taken:.2f}; lower them")
         return self
 
 
@@ -70,23 +67,22 @@ class TaskSpec(Strict):
 
     kind: Literal["tabular"]
     source: Source
-    target: str
+    target: Text
+    """The column of classes to predict."""
     positive: str | None = None
     """The favourable class for the fairness audit; default: the rarer of two classes."""
-    drop: tuple[str, ...] = ()
-    sensitive: tuple[str, ...] = ()
-    """Columns for the audit only or also for the model; to keep one from the model, list it in `drop` too."""
+    drop: tuple[Text, ...] = ()
+    """Columns that the model does not get."""
+    sensitive: tuple[Text, ...] = ()
+    """Columns whose groups the audit compares; to keep one from the model, list it in `drop` too."""
     split: Split = Split()
 
 
-# ---------------------------------------------------------------- search
-
-
-class Part(BaseModel):
+class Part(Strict):
     """A registered part by its `kind`; the other keys are its options, checked against its factory's signature."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-    kind: str
+    model_config = ConfigDict(extra="allow")
+    kind: Text
 
     @property
     def options(self) -> dict[str, Any]:
@@ -97,16 +93,19 @@ class Part(BaseModel):
 class ObjectiveSpec(Strict):
     """A metric that the estimator returns, the direction that is better, and a bound that must hold."""
 
-    metric: str
+    metric: Text
+    """`training` returns accuracy, balanced_accuracy, log_loss, auroc (of two classes), the losses, params and macs."""
     goal: Literal["min", "max"]
     limit: float | None = None
+    """The most (`min`) or the least (`max`) that is allowed; a candidate beyond it is no champion."""
 
 
 class BudgetSpec(Strict):
-    """Where the search stops."""
+    """Where the search stops: at whichever comes first."""
 
     trials: Positive | None = None
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    seconds: Annotated[float, Field(ge=1)] | None = None
+    """Wall clock; running trials are finished."""
 
     @model_validator(mode="after")
     def _bounds_something(self) -> BudgetSpec:
@@ -122,12 +121,15 @@ class LocalRunnerSpec(Strict):
 
 
 class RayRunnerSpec(Strict):
-    """Trials as Ray Tune trials. `address: local` starts a Ray of its own; `auto` joins the cluster it runs on."""
+    """Trials as Ray Tune trials."""
 
     kind: Literal["ray"]
-    address: str = "local"
-    cpus: Annotated[float, Field(gt=0)] = 1.0
+    address: Text = "local"
+    """`local` starts a Ray of its own; `auto` joins the cluster it runs on."""
+    cpus: Above0 = 1.0
+    """CPUs a trial."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs a trial; a fraction shares one."""
     max_concurrent: Positive | None = None
     """Trials at a time; default: as many as the resources allow."""
 
@@ -139,35 +141,39 @@ class SearchSpec(Strict):
     """Which architectures, proposed how, judged how, towards what, until when, and where."""
 
     space: Part
+    """The architectures that are searched, by `kind` and options."""
     strategy: Part = Part(kind="regularized-evolution")
+    """What proposes the next architecture, by `kind` and options."""
     estimator: Part = Part(kind="training")
+    """What measures a candidate, by `kind` and options."""
     objectives: Annotated[tuple[ObjectiveSpec, ...], Field(min_length=1)]
+    """The first one chooses the champion among the candidates that keep all limits."""
     budget: BudgetSpec
     runner: RunnerSpec = RayRunnerSpec(kind="ray")
-
-
-# ---------------------------------------------------------------- after the search
 
 
 class RetrainSpec(Strict):
     """The champion's architecture, trained from scratch with several seeds; the best on validation is deployed."""
 
     seeds: Annotated[int, Field(ge=1, le=100)] = 3
-    options: dict[str, Any] = {}
+    """How often it is trained; the spread over seeds is reported."""
+    options: dict[str, Any] = Field(default_factory=dict)
     """Options of the search's estimator to change for the final training, such as `epochs`."""
 
 
 class Bins(Strict):
     """A numeric column cut into groups at `edges`: [25, 40] makes `< 25`, `25 to 40` and `>= 40`."""
 
-    column: str
+    column: Text
     edges: Annotated[tuple[float, ...], Field(min_length=1)]
+    """Where a new group begins; rising."""
 
     @field_validator("edges")
     @classmethod
     def _rise(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if any(b <= a for a, b in pairwise(value)):
-            raise ValueError(f"edges must rise, got {list(value)}")
+        for before, after in pairwise(value):
+            if after <= before:
+                raise ValueError(f"must rise, got {after:g} after {before:g}; sort them, and write each once")
         return value
 
 
@@ -178,11 +184,15 @@ class FairnessSpec(Strict):
     max_difference: Share = 0.1
     """The largest difference between two groups that passes."""
     confidence: Share = 0.95
+    """Of the bootstrap interval around a difference."""
     min_group: Positive = 100
-    """Groups with fewer rows, or fewer rows of a class that the metric needs, are shown but not judged."""
+    """Groups with fewer rows, or less than a quarter as many of a class that counts, are shown but not judged."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Resamples of the audit rows."""
     bins: tuple[Bins, ...] = ()
+    """How numeric sensitive columns are cut into groups; default: at their quartiles."""
     intersections: bool = True
+    """Whether every two of the sensitive columns, and all together, are judged too."""
     action: Literal["report", "block"] = "report"
     """What a failed audit does: it is written down, or it stops the challenger."""
 
@@ -190,12 +200,14 @@ class FairnessSpec(Strict):
 class DeploySpec(Strict):
     """What a challenger has to show before it becomes the champion."""
 
-    max_parity_error: Annotated[float, Field(gt=0)] = 1e-4
+    max_parity_error: Above0 = 1e-4
     """Largest absolute difference between the torch model's and the exported model's probabilities, on real rows."""
-    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    max_size_mb: Annotated[float, Field(gt=0)] | None = None
+    max_latency_ms: Above0 | None = None
+    """Median milliseconds for one row; default: no limit."""
+    max_size_mb: Above0 | None = None
+    """Megabytes of the exported file; default: no limit."""
     min_metric: float | None = None
-    """Least test value of the first objective's metric."""
+    """What the first objective's metric must be at least on the test rows, or at most if less is better."""
     confidence: Share = 0.95
     """How sure it must be that the challenger is better than the champion (paired bootstrap on the test rows)."""
 
@@ -206,16 +218,19 @@ class DriftSpec(Strict):
     source: Source | None = None
     """The current data; default: the task's own source, read anew."""
     alpha: Share = 0.05
+    """Level of the tests, all columns together."""
     min_effect: Share = 0.1
     """Kolmogorov-Smirnov distance of a numeric column, Cramér's V of a categorical one."""
     min_rows: Positive = 200
+    """With fewer rows the answer is: insufficient data."""
 
 
 class TrackingSpec(Strict):
-    """MLflow. Without a `uri` it is a SQLite file in the storage's root."""
+    """Where candidates are tracked."""
 
     kind: Literal["mlflow"] = "mlflow"
-    uri: str | None = None
+    uri: Text | None = None
+    """A tracking server; default: a SQLite file in the storage's root."""
 
 
 class Spec(Strict):
@@ -224,6 +239,7 @@ class Spec(Strict):
     name: Name
     """Names the deployment; its champion is replaced by the next cycle's."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """The same seed, data and versions give the same search."""
     task: TaskSpec
     search: SearchSpec
     retrain: RetrainSpec = RetrainSpec()

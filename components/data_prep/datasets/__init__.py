@@ -1,0 +1,1 @@
+"""Data sets that evernas ships, with their origin in README.md."""

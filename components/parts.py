@@ -1,0 +1,131 @@
+"""A spec's parts and their factories: options are checked against the factory's signature, then the part is built.
+
+So a plugin's options are strict and documented without a line of its own. Errors are located as in the spec.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError
+
+from components.spec import Part, Spec
+from components.spec_errors import Problem, problems_of
+from nas_core import registry
+from nas_core.errors import InputError, unknown
+from nas_core.registry import Group
+from nas_core.types import Objective, Signature
+
+if TYPE_CHECKING:
+    from nas_core.interfaces import BatchEstimator, Estimator, SearchSpace, Strategy, Task
+
+GROUPS: dict[str, Group] = {"space": "spaces", "strategy": "strategies", "estimator": "estimators"}
+"""The keys of `search` that name a part, and where its kind is registered."""
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+@cache
+def options_model(group: Group, kind: str) -> type[BaseModel]:
+    """Return the strict model of the options of `kind`: the keyword-only parameters of its factory.
+
+    Fields go by alias, so that an option may be called `copy` or `json`. InputError for an unknown kind, and for a
+    factory whose options have no type that a spec can write.
+    """
+    if kind not in registry.targets(group):
+        raise unknown("kind", kind, registry.targets(group))
+    try:
+        factory = registry.load(group, kind)
+    except InputError as error:
+        raise InputError(f"kind: {error}") from error
+    try:
+        fields: dict[str, Any] = {
+            f"option_{option.name}": (option.type, Field(_default(option.default), alias=option.name))
+            for option in registry.options(factory)
+        }
+        return create_model(kind, __base__=_Options, **fields)
+    except (KeyError, NameError, TypeError, PydanticSchemaGenerationError) as error:
+        raise InputError(
+            f"kind: the options of {kind} cannot be read ({error}); in its package, give every keyword-only parameter "
+            "a type of numbers, text, true or false, and tuples of these"
+        ) from error
+
+
+def _default(default: Any) -> Any:
+    return ... if default is inspect.Parameter.empty else default
+
+
+def typed_options(group: Group, part: Part) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the options that `part` gives, as the factory takes them, and all that is wrong with them."""
+    model = options_model(group, part.kind)
+    try:
+        options = model.model_validate_json(json.dumps(part.options))
+    except ValidationError as error:
+        return {}, list(problems_of(error, model))
+    given = {
+        name: field.alias or name for name, field in model.model_fields.items() if name in options.model_fields_set
+    }
+    return {alias: getattr(options, name) for name, alias in given.items()}, []
+
+
+def resolve(group: Group, part: Part) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Return the factory of `part` and the options to call it with; those left out have the factory's defaults.
+
+    InputError, located from the part on, for an unknown kind, an unknown or missing option, or a wrong type.
+    """
+    options, problems = typed_options(group, part)
+    if problems:
+        raise InputError(str(problems[0]))
+    return registry.load(group, part.kind), options
+
+
+def build_space(spec: Spec, signature: Signature) -> SearchSpace:
+    """Return the spec's search space for models of `signature`."""
+    space: SearchSpace = _build("spaces", spec.search.space, "search.space", signature)
+    return space
+
+
+def build_strategy(spec: Spec, space: SearchSpace) -> Strategy:
+    """Return the spec's strategy over `space`, seeded by the spec."""
+    strategy: Strategy = _build(
+        "strategies", spec.search.strategy, "search.strategy", space, objectives(spec), spec.seed
+    )
+    return strategy
+
+
+def build_estimator(
+    spec: Spec, space: SearchSpace, task: Task, overrides: Mapping[str, Any] | None = None, *, seed: int | None = None
+) -> Estimator | BatchEstimator:
+    """Return the spec's estimator; `overrides` (the spec's `retrain.options`) replace options, `seed` the spec's."""
+    part, place = spec.search.estimator, "search.estimator"
+    if overrides:
+        part, place = overridden(part, overrides), "retrain.options"
+    estimator: Estimator | BatchEstimator = _build(
+        "estimators", part, place, space, task, spec.seed if seed is None else seed
+    )
+    return estimator
+
+
+def overridden(part: Part, overrides: Mapping[str, Any]) -> Part:
+    """Return `part` with some options replaced."""
+    return Part(**{**part.options, **overrides, "kind": part.kind})
+
+
+def objectives(spec: Spec) -> tuple[Objective, ...]:
+    """Return the spec's objectives as the search library's."""
+    return tuple(Objective(metric=o.metric, goal=o.goal, limit=o.limit) for o in spec.search.objectives)
+
+
+def _build(group: Group, part: Part, place: str, *arguments: Any) -> Any:
+    try:
+        factory, options = resolve(group, part)
+        return factory(*arguments, **options)
+    except InputError as error:
+        raise error.at(place) from error

@@ -1,0 +1,112 @@
+"""What has to hold between the keys of a spec; told from the spec alone, without data and without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from components.parts import GROUPS
+from components.spec import Holdout, ObjectiveSpec, Spec, TaskSpec
+from components.spec_errors import Problem
+from components.yaml_lines import Location
+from nas_core import registry
+from nas_core.errors import unknown
+
+
+class _Metric(NamedTuple):
+    goal: Literal["min", "max"]
+    least: float
+    most: float
+
+
+_MEASURED_BY_TRAINING = {
+    "accuracy": _Metric("max", 0, 1),
+    "balanced_accuracy": _Metric("max", 0, 1),
+    "auroc": _Metric("max", 0, 1),
+    "log_loss": _Metric("min", 0, math.inf),
+    "validation_loss": _Metric("min", 0, math.inf),
+    "train_loss": _Metric("min", 0, math.inf),
+    "params": _Metric("min", 1, math.inf),
+    "macs": _Metric("min", 1, math.inf),
+}
+
+
+def broken_rules(spec: Spec) -> Iterator[Problem]:
+    """Yield what is wrong with `spec`, although each of its values is valid."""
+    yield from _kinds(spec)
+    yield from _columns(spec.task)
+    yield from _bins(spec)
+    yield from _objectives(spec)
+    if "kind" in spec.retrain.options:
+        yield Problem(("retrain", "options", "kind"), "the estimator is that of the search; remove the key")
+
+
+def _kinds(spec: Spec) -> Iterator[Problem]:
+    for key, group in GROUPS.items():
+        kind: str = getattr(spec.search, key).kind
+        if kind not in registry.targets(group):
+            yield Problem.of(unknown("kind", kind, registry.targets(group)), ("search", key))
+
+
+def _columns(task: TaskSpec) -> Iterator[Problem]:
+    for key, columns in (("drop", task.drop), ("sensitive", task.sensitive)):
+        yield from _repeated(("task", key), columns)
+        if task.target in columns:
+            at = ("task", key, columns.index(task.target))
+            yield Problem(at, f"{task.target!r} is the target, which is always kept and never an input; remove it here")
+    if isinstance(task.split.test, Holdout):
+        column, here = task.split.test.column, ("task", "split", "test", "column")
+        if column == task.target:
+            yield Problem(here, f"{column!r} is the target; name the column that tells test rows from others")
+        if column in task.sensitive:
+            yield Problem(here, f"{column!r} is dropped after the split and cannot be sensitive; use another column")
+
+
+def _bins(spec: Spec) -> Iterator[Problem]:
+    columns = [bins.column for bins in spec.fairness.bins]
+    yield from _repeated(("fairness", "bins"), columns)
+    for i, column in enumerate(columns):
+        if column not in spec.task.sensitive:
+            yield Problem.of(unknown("column", column, spec.task.sensitive), ("fairness", "bins", i))
+
+
+def _repeated(location: Location, names: Sequence[str]) -> Iterator[Problem]:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            yield Problem((*location, i), f"{name!r} is listed twice; remove one")
+
+
+def _objectives(spec: Spec) -> Iterator[Problem]:
+    search, at = spec.search, ("search", "objectives")
+    yield from _repeated(at, [objective.metric for objective in search.objectives])
+    if search.estimator.kind != "training":  # what another estimator measures, it alone knows
+        return
+    for i, objective in enumerate(search.objectives):
+        yield from _objective((*at, i), objective)
+    first = search.objectives[0].metric
+    if spec.deploy.min_metric is not None and first in _MEASURED_BY_TRAINING:
+        yield from _range(("deploy", "min_metric"), first, spec.deploy.min_metric)
+
+
+def _objective(at: Location, objective: ObjectiveSpec) -> Iterator[Problem]:
+    known = _MEASURED_BY_TRAINING.get(objective.metric)
+    if known is None:
+        yield Problem.of(unknown("metric", objective.metric, _MEASURED_BY_TRAINING), at)
+        return
+    if objective.goal != known.goal:
+        better = "more" if known.goal == "max" else "less"
+        yield Problem(
+            (*at, "goal"), f"of {objective.metric}, {better} is better, got {objective.goal}; write {known.goal}"
+        )
+    if objective.limit is not None:
+        yield from _range((*at, "limit"), objective.metric, objective.limit)
+
+
+def _range(at: Location, metric: str, value: float) -> Iterator[Problem]:
+    _, least, most = _MEASURED_BY_TRAINING[metric]
+    if least <= value <= most:
+        return
+    rule = f"must be at least {least}" if most == math.inf else f"must be between {least} and {most}"
+    fix = f"; it is a share, write {value / 100:g} for {value:g} %" if most < value <= 100 else ""
+    yield Problem(at, f"{metric} {rule}, got {value:g}{fix}")

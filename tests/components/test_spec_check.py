@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.spec_file import check_file, check_spec, parse_spec
+from nas_core.errors import InputError
+
+TABLE = "age,sex,grade,income,part\n" + "".join(
+    f"{20 + i},{'fm'[i % 2]},{'abc'[i % 3]},{'no' if i % 3 else 'yes'},{i % 5}\n" for i in range(60)
+)
+GOOD = """\
+name: small
+task:
+  kind: tabular
+  source: {kind: csv, path: people.csv}
+  target: income
+  positive: "yes"
+  drop: []
+  sensitive: [sex, age]
+  split: {test: {column: part, value: "0"}}
+search:
+  space: {kind: chain, widths: [8, 16]}
+  strategy: {kind: regularized-evolution, population: 4}
+  estimator: {kind: training, epochs: 1}
+  objectives: [{metric: accuracy, goal: max}]
+  budget: {trials: 2}
+retrain: {options: {epochs: 2}}
+fairness: {bins: [{column: age, edges: [30]}]}
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "people.csv").write_text(TABLE, encoding="utf-8")
+    return tmp_path
+
+
+def refusal(base: Path, text: str) -> str:
+    file = base / "spec.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        check_file(file)
+    return str(caught.value).removeprefix(f"{file}:")
+
+
+def test_a_good_spec_passes(base: Path) -> None:
+    (base / "spec.yaml").write_text(GOOD, encoding="utf-8")
+    spec = check_file(base / "spec.yaml")
+    check_spec(spec, base)
+    assert spec.name == "small"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        # options, by the signatures of the factories
+        ("widths", "width", "11: search.space.width: unknown key 'width', expected one of activations, "),
+        ("[8, 16]", "8", "11: search.space.widths: must be a list, got 8; write [8]"),
+        ("population: 4", "population: x", '12: search.strategy.population: must be a whole number, got "x"'),
+        (
+            "training, epochs: 1",
+            "training, epochs: 1.5",
+            "13: search.estimator.epochs: must be a whole number, got 1.5",
+        ),
+        ("{epochs: 2}", "{epoch: 2}", "16: retrain.options.epoch: unknown key 'epoch', expected one of batch_"),
+        # options, by the factories themselves
+        ("[8, 16]", "[0]", "11: search.space.widths: must be"),
+        ("population: 4", "population: 0", "12: search.strategy.population: must be >= 1, got 0"),
+        ("training, epochs: 1", "training, epochs: 0", "13: search.estimator.epochs: must be >= 1, got 0"),
+        ("{epochs: 2}", "{epochs: 0}", "16: retrain.options.epochs: must be >= 1, got 0"),
+        # the data
+        ("people.csv", "poeple.csv", "4: task.source.path: "),
+        ("kind: csv", "kind: parquet", "4: task.source.path: "),
+        ("target: income", "target: incom", "5: task.target: unknown name 'incom', expected one of age"),
+        ('positive: "yes"', "positive: maybe", "6: task.positive: unknown name 'maybe', expected one of no, yes"),
+        ("drop: []", "drop: [fnlwgt]", "7: task.drop[0]: unknown name 'fnlwgt', expected one of age, grade"),
+        (
+            "sensitive: [sex, age]",
+            "sensitive: [age, race]",
+            "8: task.sensitive[1]: unknown name 'race', expected one of age",
+        ),
+        ("column: part", "column: parts", "9: task.split.test.column: unknown name 'parts', expected one of age"),
+        ('value: "0"', 'value: "7"', "9: task.split.test.value: unknown name '7', expected one of 0, 1, 2, 3, 4"),
+        ("column: age", "column: sex", "17: fairness.bins[0].column: 'sex' is not numeric, its values"),
+        (
+            'income\n  positive: "yes"',
+            "grade",
+            "16: fairness.metric: equalized_odds needs a favourable class, and of 3",
+        ),
+        ("fairness:", "drift: {source: {kind: csv, path: gone.csv}}\nfairness:", "17: drift.source.path: "),
+    ],
+)
+def test_what_does_not_fit_this_machine_is_told_with_its_line(base: Path, old: str, new: str, expected: str) -> None:
+    assert GOOD.count(old) == 1
+    assert refusal(base, GOOD.replace(old, new)).startswith(expected)
+
+
+def test_auroc_of_more_than_two_classes_is_refused(base: Path) -> None:
+    text = GOOD.replace('income\n  positive: "yes"', "grade").replace("accuracy", "auroc")
+    assert "search.objectives[0].metric: auroc needs two classes, got 3; choose" in refusal(base, text)
+
+
+def test_parts_and_data_are_checked_in_one_go(base: Path) -> None:
+    text = GOOD.replace("[8, 16]", "[0]").replace("sensitive: [sex", "sensitive: [sxe")
+    found = refusal(base, text).splitlines()
+    assert [line.split(":")[1].strip() for line in found] == ["task.sensitive[0]", "search.space.widths"]
+
+
+def test_an_option_of_the_estimator_is_not_told_twice(base: Path) -> None:
+    assert len(refusal(base, GOOD.replace("training, epochs: 1", "training, epoch: 1")).splitlines()) == 1
+
+
+def test_a_spec_without_its_text_is_told_by_location(base: Path) -> None:
+    spec = parse_spec(GOOD.replace("population: 4", "population: 0"), "spec.yaml")
+    with pytest.raises(InputError, match=r"^search\.strategy\.population: must be >= 1, got 0"):
+        check_spec(spec, base)
+
+
+def test_of_a_wide_table_the_closest_columns_are_told(base: Path) -> None:
+    names = [f"column_{i}" for i in range(500)]
+    (base / "people.csv").write_text(
+        f"income,{','.join(names)}\n" + f"yes{',1' * 500}\nno{',2' * 500}\n", encoding="utf-8"
+    )
+    text = GOOD.replace("[sex, age]", "[column-77]").replace("column: age", "column: column-77")
+    message = refusal(base, text.replace('  split: {test: {column: part, value: "0"}}\n', ""))
+    assert "did you mean 'column_77'?" in message
+    assert len(message) < 600

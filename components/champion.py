@@ -1,0 +1,88 @@
+"""Which bundle is deployed: a folder of bundles, and one small file that names the champion among them.
+
+<champions>/bundles/<digest>/   every bundle that was ever promoted, never changed
+<champions>/champion.json       {"digest", "run", "promoted_at", "previous"}; replaced in one step
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nas_core.errors import FencedError, IntegrityError
+from nas_core.store import FolderStore, make_folder
+
+_POINTER = "champion.json"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The deployed bundle by its digest, the run that promoted it, when (ISO 8601, UTC), and the digest before it."""
+
+    digest: str
+    run: str
+    promoted_at: str
+    previous: str | None = None
+
+
+def champion(champions: Path) -> Champion | None:
+    """Return the champion, None if there has been none; IntegrityError if the pointer is not readable."""
+    try:
+        text = (champions / _POINTER).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return Champion(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"{champions / _POINTER}: not a champion's pointer ({error}); restore it from a backup, or name one of the "
+            "digests in bundles/"
+        ) from error
+
+
+def bundle_folder(champions: Path, digest: str) -> Path:
+    """Return where the bundle with this digest lies."""
+    return champions / "bundles" / digest
+
+
+def incumbent(champions: Path, run: str) -> str | None:
+    """Return the digest that a challenger of `run` has to beat, if any.
+
+    That is the champion; but if `run` itself has promoted it before it was interrupted, the one before.
+    """
+    current = champion(champions)
+    if current is None:
+        return None
+    return current.previous if current.run == run else current.digest
+
+
+def promote(
+    champions: Path, digest: str, run: str, over: str | None, before: Callable[[], object] = lambda: None
+) -> Champion:
+    """Make the bundle `digest` the champion in one step, and return the new pointer.
+
+    `over` is the incumbent that it was compared with. FencedError, and no change, if that is no longer the incumbent:
+    another run has promoted its own in the meantime. `before` is called when nothing else stands in the way; what it
+    raises stops the promotion.
+    """
+    with _locked(champions):
+        actual = incumbent(champions, run)
+        if actual != over:
+            raise FencedError(f"{champions}: another run promoted {actual} in the meantime; deploy again to compare")
+        before()
+        pointer = Champion(digest, run, datetime.now(UTC).isoformat(timespec="seconds"), over)
+        FolderStore(champions).replace(_POINTER, json.dumps(asdict(pointer), indent=1).encode())
+        return pointer
+
+
+@contextmanager
+def _locked(champions: Path) -> Iterator[None]:
+    make_folder(champions)
+    with (champions / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.parts import resolve
 from components.spec import Part
-from nas_core import registry
 from nas_core.errors import IntegrityError
 from nas_core.types import Architecture, Port, Signature
 
@@ -55,8 +55,8 @@ def load_model(folder: Path) -> nn.Module:
     from safetensors.torch import load_file
 
     recipe = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    options = dict(recipe["space"])
-    space = registry.load("spaces", options.pop("kind"))(signature_from_json(recipe["signature"]), **options)
+    factory, options = resolve("spaces", Part(**recipe["space"]))
+    space = factory(signature_from_json(recipe["signature"]), **options)
     module: nn.Module = space.build(tuple(recipe["architecture"]))
     try:
         module.load_state_dict(load_file(folder / "weights.safetensors"))

@@ -188,7 +188,7 @@ class FairnessSpec(Strict):
     min_group: Positive = 100
     """Groups with fewer rows, or less than a quarter as many of a class that counts, are shown but not judged."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
-    """Resamples of the audit rows."""
+    """Resamples of the audit rows; more are drawn where that many say too little."""
     bins: tuple[Bins, ...] = ()
     """How numeric sensitive columns are cut into groups; default: at their quartiles."""
     intersections: bool = True
@@ -209,7 +209,7 @@ class DeploySpec(Strict):
     min_metric: float | None = None
     """What the first objective's metric must be at least on the test rows, or at most if less is better."""
     confidence: Share = 0.95
-    """How sure it must be that the challenger is better than the champion (paired bootstrap on the test rows)."""
+    """How sure it must be, on the same test rows, that the challenger is better than the champion."""
 
 
 class DriftSpec(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from nas_core.store import make_folder, sync_folder
@@ -48,6 +48,13 @@ class Checkpoints:
         for other in folder.iterdir():
             if other != final:
                 shutil.rmtree(other)
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Delete the checkpoints of all trials but `numbers`."""
+        folder = self._root / "weights"
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name.isdecimal() and int(path.name) not in numbers:
+                shutil.rmtree(path)
 
     def _folder(self, number: int) -> Path:
         return self._root / "weights" / str(number)

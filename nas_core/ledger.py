@@ -83,7 +83,7 @@ class Ledger:
             lines.append(line)
             seq, prev = seal.seq, seal.hash
         try:
-            self._store.create(f"{_FOLDER}{first:08d}.jsonl", "".join(f"{line}\n" for line in lines).encode("ascii"))
+            self._store.create(_object(first), "".join(f"{line}\n" for line in lines).encode("ascii"))
         except FileExistsError as error:
             raise FencedError(
                 f"ledger: another process has written entry {first}; one writer at a time, so this one has to stop"
@@ -91,12 +91,14 @@ class Ledger:
         self._head = Head(seq, prev)
         return entries
 
-    def entries(self, kinds: Collection[str] | None = None) -> Iterator[Entry]:
+    def entries(self, kinds: Collection[str] | None = None, after: Head = EMPTY) -> Iterator[Entry]:
         """Yield the entries, or those of `kinds`, in order, whoever wrote them; an object in memory at a time.
 
         Form and chain are checked (IntegrityError), signatures are not. Without `kinds` seals are among them.
+        `after` is the last line of a commit: only what was written since is read, however long the ledger is.
         """
-        return (entry for entry in _scan(self._store, None) if kinds is None or entry.kind in kinds)
+        found = _scan(self._store, None) if after == EMPTY else _follow(self._store, after)
+        return (entry for entry in found if kinds is None or entry.kind in kinds)
 
     def _check_key(self) -> None:
         own = fingerprint(self._signer.public_key) if self._signer else None
@@ -142,6 +144,10 @@ def verify(store: Store, verifier: Verifier | None, trusted: str | None = None) 
     return Verification(entries=head.seq + 1, head=head, key=key if verifier else None)
 
 
+def _object(first: int) -> str:
+    return f"{_FOLDER}{first:08d}.jsonl"
+
+
 def _objects(store: Store) -> list[tuple[int, str]]:
     """Return (first seq, key) of all objects in order; IntegrityError for one that has no business there."""
     found = []
@@ -162,6 +168,19 @@ def _scan(store: Store, verifier: Verifier | None) -> Iterator[Entry]:
         entries = read_object(store.read(key), first, prev, verifier)
         yield from entries
         seq, prev = entries[-1].seq + 1, entries[-1].hash
+
+
+def _follow(store: Store, head: Head) -> Iterator[Entry]:
+    """Yield what follows `head`; its name says where the next object is, so nothing is listed."""
+    seq, prev = head
+    while True:
+        try:
+            data = store.read(_object(seq + 1))
+        except FileNotFoundError:
+            return
+        entries = read_object(data, seq + 1, prev)
+        yield from entries
+        seq, prev = entries[-1].seq, entries[-1].hash
 
 
 def _name(key: str | None) -> str:

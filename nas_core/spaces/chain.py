@@ -20,6 +20,10 @@ Normalisation = Literal["none", "batch", "layer"]
 Numeric = Literal["linear", "periodic"]
 
 
+_DEEPEST = 64
+"""Beyond it, chains of dense layers are no use, and the algebra of so many decisions is slow."""
+
+
 class Chain:
     """Layers one after another: how many, how wide each, and what they have in common.
 
@@ -48,7 +52,7 @@ class Chain:
         frequency_scales: Sequence[float] = (0.1, 0.3, 1.0),
     ) -> None:
         _check_signature(signature)
-        check("max_depth", [max_depth], "an integer >= 1", is_count)
+        check("max_depth", [max_depth], f"an integer from 1 to {_DEEPEST}", lambda v: is_count(v) and v <= _DEEPEST)
         check("widths", widths, "integers >= 1", is_count)
         check("embedding_dims", embedding_dims, "integers >= 1", is_count)
         check("dropouts", dropouts, "numbers >= 0 and < 1", lambda v: is_number(v) and 0 <= v < 1)

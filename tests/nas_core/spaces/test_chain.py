@@ -215,8 +215,9 @@ def test_a_signature_that_is_no_table_is_refused_by_port(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_depth": 0}, "max_depth: must be an integer >= 1, got 0"),
-        ({"max_depth": 2.0}, "max_depth: must be an integer >= 1, got 2.0"),
+        ({"max_depth": 0}, "max_depth: must be an integer from 1 to 64, got 0"),
+        ({"max_depth": 65}, "max_depth: must be an integer from 1 to 64, got 65"),
+        ({"max_depth": 2.0}, "max_depth: must be an integer from 1 to 64, got 2.0"),
         ({"widths": [64, -1]}, "widths: must be integers >= 1, got -1"),
         ({"widths": []}, r"widths: must be a list of one or more values, got \[\]"),
         ({"widths": [64, 64]}, "widths: must not name an option twice, got 64 again"),

@@ -1,0 +1,19 @@
+"""Data preparation as a step of a cycle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.data_prep.stage import prepare
+from components.run import Result, Run
+
+
+def main(root: str, run_id: str) -> Result:
+    """Do the step for the cycle `run_id`."""
+    run = Run.open(Path(root), run_id)
+    task, seed, base = run.spec.task, run.spec.seed, run.base
+    inputs = {"source": run.results()["drift"]["source"]}
+    result = run.step("data_prep", inputs, lambda out, _: prepare(task, seed, base, out))
+    with run.tolerating("data_prep"):
+        run.tracker.dataset(run.spec.name, result["digest"], str(run.spec.task.source), result["rows"])
+    return result

@@ -1,0 +1,209 @@
+"""What the commands of the command line do."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from nas_core.errors import InputError
+from nas_core.registry import Option
+
+EXIT_DRIFT = 10
+
+
+def run_cycle(spec_path: Path, root: Path, name: str | None, *, force: bool, as_json: bool) -> int:
+    """Run one cycle on this machine and return its exit code. Bad input is refused before anything is written."""
+    from components.report.step import main as close
+    from components.report.terminal import show
+    from components.run import Run
+    from components.spec_file import check_file
+    from pipelines.watch import Interrupted, run_pipeline
+
+    spec = check_file(spec_path)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    run_id = name or f"{spec.name}-{stamp}-{secrets.token_hex(2)}"
+    run = Run.create(root, run_id, spec_path.read_text(encoding="utf-8"), spec_path.parent, forced=force)
+    console = Console(stderr=as_json)
+    console.print(f"Run {run.id} in {run.folder}", highlight=False, soft_wrap=True)
+    interrupted = None
+    try:
+        run_pipeline(run, console)
+    except Interrupted as signal:
+        interrupted = signal.number
+        console.print(f"Ended by {signal}.", highlight=False)
+    if not (run.closed and (run.folder / "summary.json").exists()):  # the pipeline did not come to its last step
+        close(str(root), run.id, interrupted)
+    summary = json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))
+    if as_json:
+        _print_json(summary)
+    else:
+        show(summary, console)
+    return int(summary["exit_code"])
+
+
+def compile_pipeline(spec_path: Path, output: Path, image: str | None) -> None:
+    """Write the pipeline's intermediate representation, with the spec as the default of its parameter."""
+    from components.spec_file import parse_spec, read_text
+    from components.yaml_lines import read_yaml
+
+    text = read_text(spec_path)
+    parse_spec(text, str(spec_path))
+    # On one line, because KFP writes defaults into a comment at the head of the file and breaks it at a newline.
+    line = json.dumps(read_yaml(text, str(spec_path)).value)
+    if image:
+        os.environ["EVERNAS_IMAGE"] = image  # read where the components are defined, which is on import
+    from kfp import compiler
+
+    from pipelines.continuous import NAME, continuous_nas
+
+    if output.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--output: must end in .yaml, got {str(output)!r}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(
+        continuous_nas,
+        str(output),
+        pipeline_name=NAME,
+        pipeline_parameters={"spec": line},
+    )
+
+
+def check_drift(spec_path: Path, root: Path, window: Path | None, *, as_json: bool) -> int:
+    """Compare current data with the champion's profile; return 10 if it has drifted, else 0."""
+    from components.bundle import PROFILE
+    from components.champion import bundle_folder, champion
+    from components.drift.stage import check
+    from components.sources import read
+    from components.spec_file import read_spec
+
+    spec = read_spec(spec_path)
+    deployed = champion(root / "champions" / spec.name)
+    if deployed is None:
+        raise InputError(f"{spec.name}: has no champion in {root} to compare with; `evernas run {spec_path}` makes one")
+    source, base = spec.drift.source or spec.task.source, spec_path.parent
+    if window is not None:
+        source, base = _file_source(window), Path()
+    profile = bundle_folder(root / "champions" / spec.name, deployed.digest) / PROFILE
+    found = check(spec.drift, profile, read(source, base), spec.seed)
+    if as_json:
+        _print_json({**found, "champion": deployed.digest})
+    else:
+        _show_drift(found)
+    return EXIT_DRIFT if found["verdict"] == "drift" else 0
+
+
+def _file_source(path: Path) -> Any:
+    from components.spec import FileSource
+
+    kinds = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".npz": "npz"}
+    if path.suffix not in kinds:
+        raise InputError(f"--window: must end in {', '.join(kinds)}, got {str(path)!r}")
+    return FileSource.model_validate({"kind": kinds[path.suffix], "path": str(path)})
+
+
+def _show_drift(found: dict[str, Any]) -> None:
+    console = Console()
+    rows = f"{found['rows']} rows against {found['reference_rows']}"
+    console.print(f"{found['verdict']} ({rows}){': ' + ', '.join(found['drifted']) if found['drifted'] else ''}")
+    if found["columns"]:
+        table = Table("column", "test", "effect", "adjusted p", "drifted")
+        for row in found["columns"]:
+            mark = "yes" if row["drifted"] else ""
+            table.add_row(row["column"], row["test"], f"{row['effect']:.3f}", f"{row['p_adjusted']:.2g}", mark)
+        console.print(table)
+
+
+def serve_champion(name: str, root: Path, host: str, port: int) -> None:
+    """Serve a deployment's champion, or a bundle by its folder, until a signal ends it."""
+    from components.deploy.server import serve
+
+    folder = root / "champions" / name
+    serve(folder if folder.is_dir() else Path(name), host, port)
+
+
+def rewrite_report(name: str, root: Path, *, as_json: bool) -> None:
+    """Write a run's report and summary anew, and bring MLflow up to date."""
+    from components.report.step import main
+    from components.report.terminal import show
+
+    folder = run_folder(name, root)
+    summary, page = main(str(folder.parent), folder.name)
+    if as_json:
+        _print_json(summary)
+    else:
+        show(summary, Console())
+        typer.echo(f"wrote {page}")
+
+
+def open_ui(root: Path, host: str, port: int) -> NoReturn:
+    """Become MLflow's server on the runs in `root`."""
+    if not (root / "mlflow.db").is_file():
+        raise InputError(f"--root: no runs are tracked in {root} (no mlflow.db); `evernas run SPEC` makes some")
+    uri = f"sqlite:///{(root / 'mlflow.db').resolve()}"
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    typer.echo(f"MLflow on http://{host}:{port}, Ctrl-C ends it")
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606  its own arguments, no shell
+
+
+def show_parts(group: str, *, as_json: bool) -> None:
+    """List the parts of `group` with their options."""
+    from nas_core import registry
+
+    known = registry.group(group)
+    parts = {name: registry.summary(known, name) for name in registry.names(known)}
+    options = {name: _defaults(registry.options(registry.load(known, name))) for name in parts}
+    if as_json:
+        _print_json({name: {"summary": text, "options": options[name]} for name, text in parts.items()})
+        return
+    table = Table("name", "what it is", "options and their defaults")
+    for name, text in parts.items():
+        table.add_row(name, text, "\n".join(f"{key}: {value}" for key, value in options[name].items()))
+    Console().print(table)
+
+
+def _defaults(options: list[Option]) -> dict[str, Any]:
+    return {o.name: list(o.default) if isinstance(o.default, tuple) else o.default for o in options}
+
+
+def print_schema() -> None:
+    """Print the JSON Schema of a spec."""
+    from components.spec_file import schema
+
+    _print_json(schema())
+
+
+def verify_run(name: str, root: Path, key: str | None, *, as_json: bool) -> None:
+    """Check ledger, signatures and files of a run; IntegrityError names what is broken."""
+    from components.audit import verify_folder
+
+    folder = run_folder(name, root)
+    found = verify_folder(folder, key)
+    if as_json:
+        _print_json(found)
+        return
+    typer.echo(
+        f"{folder}: in order. {found['entries']} entries, head {found['head']}\n"
+        f"sealed by key {found['key']} ({'this machine has it' if found['own_key'] else 'not a key of this machine'})\n"
+        f"{found['files']} files are as recorded"
+    )
+
+
+def run_folder(name: str, root: Path) -> Path:
+    """Return the folder of a run by its id in `root`, or by its path; InputError if it holds no ledger."""
+    for folder in (root / name, Path(name)):
+        if (folder / "ledger").is_dir():
+            return folder.resolve()
+    raise InputError(f"run: neither {root / name} nor {name} holds a ledger; `ls {root}` shows the runs there are")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1))

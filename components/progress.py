@@ -1,13 +1,14 @@
 """What a step says while it works: a file of JSON lines that whoever watches turns into bars, and plain lines.
 
 A step runs in a process or pod of its own, where a terminal's bar would be noise in a log; so it writes facts here, and
-the command line draws them.
+the command line draws them. They are for who watches, not for the record: what cannot be written or read is left out.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,7 +27,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Progress:
-    """Appends events to `path`, each one whole line in one write."""
+    """Appends events to `path`, each one whole line in one write, so that several processes may."""
 
     path: Path
 
@@ -40,7 +41,7 @@ class Progress:
         self._write(stage, "begin")
 
     def advance(self, stage: str, done: int, total: int | None, text: str = "") -> None:
-        """Say that `done` of `total` parts of `stage` are done."""
+        """Say that `done` of `total` parts of `stage` are done; None: nobody knows of how many."""
         self._write(stage, "advance", done=done, total=total, text=text)
 
     def note(self, stage: str, text: str) -> None:
@@ -57,8 +58,8 @@ class Progress:
 
     def _write(self, stage: str, kind: Kind, **data: Any) -> None:
         line = json.dumps({"time": time.time(), "stage": stage, "kind": kind, "data": data})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with suppress(OSError), self.path.open("ab", buffering=0) as file:
+            file.write(f"{line}\n".encode())
 
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
@@ -70,6 +71,13 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
         return [], offset
     with path.open("rb") as file:
         file.seek(offset)
-        lines = file.read().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith(b"\n")]
-    return [Event(**json.loads(line)) for line in whole], offset + sum(map(len, whole))
+        whole, newline, _ = file.read().rpartition(b"\n")
+    events = [event for line in whole.splitlines() if (event := _event(line))]
+    return events, offset + len(whole) + len(newline)
+
+
+def _event(line: bytes) -> Event | None:
+    """Return the event of `line`; None if it was torn by a full disk."""
+    with suppress(ValueError, TypeError):
+        return Event(**json.loads(line))
+    return None

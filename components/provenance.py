@@ -22,10 +22,13 @@ PACKAGES = (
 
 
 def environment() -> dict[str, str | int]:
-    """Return the versions of Python, of evernas and of the libraries that decide results, and the machine."""
+    """Return the versions of Python, of evernas and of the libraries that decide results, and the machine.
+
+    Packages that are not installed are left out; `image` is the container's name, empty outside of one.
+    """
     found = {name: _version(name) for name in PACKAGES}
     return {
-        "evernas": version("evernas"),
+        "evernas": _version("evernas"),
         "image": os.environ.get("EVERNAS_IMAGE", ""),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -31,7 +31,7 @@ from components.spec_file import parse_spec
 from nas_core.chain import SEAL
 from nas_core.errors import EvernasError, InputError, OutsideError
 from nas_core.ledger import Ledger
-from nas_core.store import Store
+from nas_core.store import Store, create_file
 
 Result = dict[str, Any]
 
@@ -53,11 +53,9 @@ class Run:
         if not run_id or "/" in run_id or run_id.startswith("."):
             raise InputError(f"run: {run_id!r} is no name for a folder; use letters, digits and dashes")
         folder = root / run_id
-        folder.mkdir(parents=True, exist_ok=True)
         given = {"spec": spec, "base": str(base.resolve()), "forced": forced}
         try:
-            with (folder / "run.json").open("x", encoding="utf-8") as file:
-                json.dump(given, file, indent=1)
+            create_file(folder / "run.json", json.dumps(given, indent=1).encode())
         except FileExistsError:
             if json.loads((folder / "run.json").read_text(encoding="utf-8")) != given:
                 raise InputError(

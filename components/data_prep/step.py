@@ -15,5 +15,5 @@ def main(root: str, run_id: str) -> Result:
     inputs = {"source": run.results()["drift"]["source"]}
     result = run.step("data_prep", inputs, lambda out, _: prepare(task, seed, base, out))
     with run.tolerating("data_prep"):
-        run.tracker.dataset(run.spec.name, result["digest"], str(run.spec.task.source), result["rows"])
+        run.tracker.dataset(run.spec.name, result["digest"], run.spec.task.source.model_dump_json(), result["rows"])
     return result

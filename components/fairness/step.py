@@ -12,7 +12,7 @@ def main(root: str, run_id: str) -> Result:
     """Do the step for the cycle `run_id`."""
     run = Run.open(Path(root), run_id)
     results = run.results()
-    inputs = {"data": results["data_prep"]["digest"], "model": results["retrain"]["model"]}
+    inputs = {"data": results["data_prep"]["digest"], "model": results["retrain"]}
     model = run.folder / "retrain" / results["retrain"]["model"]
     return run.step(
         "fairness",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from components.retrain.stage import retrain
 from components.run import Result, Run
+from components.spec import Spec
+from nas_core import registry
 from nas_core.types import Metrics
 
 
@@ -19,20 +21,22 @@ def main(root: str, run_id: str) -> Result:
 
 
 def _retrain(run: Run, architecture: tuple[int, ...], out: Path) -> Result:
-    first = run.spec.search.objectives[0].metric
+    first, epochs = run.spec.search.objectives[0].metric, _epochs(run.spec)
+    total = epochs and epochs * run.spec.retrain.seeds
     done = 0
 
     def progress(seed: int, epoch: int, metrics: Metrics) -> None:
         nonlocal done
         done += 1
-        total = epochs * run.spec.retrain.seeds if (epochs := _epochs(run)) else None
-        run.progress.advance("retrain", done, total, f"seed {seed + 1} epoch {epoch}: {first} {metrics[first]:.5g}")
+        standing = f": {first} {metrics[first]:.5g}" if first in metrics else ""
+        run.progress.advance("retrain", done, total, f"seed {seed + 1} epoch {epoch}{standing}")
 
     return retrain(run.spec, architecture, run.folder / "data_prep", out, progress)
 
 
-def _epochs(run: Run) -> int | None:
-    """Return the epochs of one seed, if the estimator says so in the spec; for the bar only."""
-    options = {**run.spec.search.estimator.options, **run.spec.retrain.options}
-    epochs = options.get("epochs")
+def _epochs(spec: Spec) -> int | None:
+    """Return the epochs of one seed, if the estimator has such an option; for the bar only."""
+    part = spec.search.estimator
+    options = {option.name: option.default for option in registry.options(registry.load("estimators", part.kind))}
+    epochs = {**options, **part.options, **spec.retrain.options}.get("epochs")
     return epochs if isinstance(epochs, int) else None

@@ -27,24 +27,46 @@ def main(root: str, run_id: str) -> Result:
 
 
 def _search(run: Run, ledger: Ledger, out: Path) -> Result:
-    total = run.spec.search.budget.trials
-    objectives = parts.objectives(run.spec)
+    standing = Standing(parts.objectives(run.spec))
+    budget = run.spec.search.budget.trials
 
     def progress(study: LedgerStudy, trial: Trial) -> None:
-        if trial.status is not Status.PENDING:
+        if standing.take(study.history, trial):
             mirror.wake()
-            done = sum(t.status is not Status.PENDING for t in study.history)
-            run.progress.advance("search", done, total, _standing(study.history, objectives))
+            run.progress.advance("search", standing.ended, budget, str(standing))
 
     with Mirror(run.tracker, Ledger(run.store), run.names, lambda text: run.progress.note("search", text)) as mirror:
-        return search(run.spec, run.folder / "data_prep", ledger, out, name=run.id, on_trial=progress)
+        result = search(run.spec, run.folder / "data_prep", ledger, out, name=run.id, on_trial=progress)
+    if result["exhausted"]:
+        run.progress.note(
+            "search", f"ended early: after {result['candidates']} candidates there is nothing new to propose"
+        )
+    return result
 
 
-def _standing(history: Sequence[Trial], objectives: Sequence[Objective]) -> str:
-    best = order.best([trial for trial in history if trial.fidelity == 1.0], objectives)
-    if best is None or best.metrics is None:
-        return ""
-    return "best " + ", ".join(f"{o.metric} {order.value(best.metrics, o):.5g}" for o in objectives)
+class Standing:
+    """How far the search is, kept up with each trial that ends: looking through all of them would take ever longer."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.ended = 0
+        self.best: Trial | None = None
+        self._objectives = objectives
+
+    def take(self, history: Sequence[Trial], trial: Trial) -> bool:
+        """Take in that `trial` of `history` has changed; True if it has ended. The first time all of it counts."""
+        if trial.status is Status.PENDING:
+            return False
+        ended = [trial] if self.ended else [t for t in history if t.status is not Status.PENDING and not t.origin]
+        self.ended += len(ended)
+        known = [self.best] if self.best else []
+        self.best = order.best([*known, *(t for t in ended if t.fidelity == 1.0)], self._objectives)
+        return True
+
+    def __str__(self) -> str:
+        if self.best is None or self.best.metrics is None:
+            return ""
+        metrics = self.best.metrics
+        return "best " + ", ".join(f"{o.metric} {order.value(metrics, o):.5g}" for o in self._objectives)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is Python's

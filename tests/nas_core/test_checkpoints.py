@@ -73,3 +73,18 @@ def test_the_same_step_of_an_attempt_may_be_saved_again(tmp_path: Path) -> None:
     checkpoints.save(3, 0, 1, writes("one"))
     checkpoints.save(3, 0, 1, writes("again"))
     assert content(checkpoints.newest(3)) == "again"
+
+
+def test_only_the_checkpoints_that_are_kept_are_left(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for number in (1, 2, 10):
+        checkpoints.save(number, 0, 1, writes(str(number)))
+    (tmp_path / "weights" / "README").touch()
+    checkpoints.keep({2, 3})
+    assert {path.name for path in (tmp_path / "weights").iterdir()} == {"2", "README"}
+    assert content(checkpoints.newest(2)) == "2"
+
+
+def test_where_nothing_was_saved_there_is_nothing_to_keep(tmp_path: Path) -> None:
+    Checkpoints(tmp_path).keep({1})
+    assert list(tmp_path.iterdir()) == []

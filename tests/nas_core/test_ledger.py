@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from components.backends.signing import Ed25519Signer, verify_signature
 from nas_core.errors import FencedError, InputError, IntegrityError, OutsideError
-from nas_core.ledger import EMPTY, Ledger, verify
+from nas_core.ledger import EMPTY, Head, Ledger, verify
 from nas_core.store import FolderStore, MemoryStore, Store
 
 SIGNER = Ed25519Signer(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
@@ -114,6 +114,27 @@ def test_entries_show_what_another_process_has_written() -> None:
     assert [entry.kind for entry in reader.entries()] == ["note"]
 
 
+@pytest.mark.parametrize("signer", [SIGNER, None])
+def test_reading_can_go_on_from_the_end_of_any_commit(signer: Ed25519Signer | None) -> None:
+    store = MemoryStore()
+    ledger, heads = Ledger(store, signer), [EMPTY]
+    for count in (2, 1, 3):
+        ledger.commit([("note", {"n": n}) for n in range(count)])
+        heads.append(ledger.head)
+    whole = list(ledger.entries())
+    for head in heads:
+        assert list(ledger.entries(after=head)) == whole[head.seq + 1 :]
+        assert list(ledger.entries({"note"}, head)) == [e for e in whole[head.seq + 1 :] if e.kind == "note"]
+
+
+def test_reading_on_checks_the_chain_to_what_was_read_before() -> None:
+    store = written()
+    first = Ledger(store, SIGNER).head
+    Ledger(store, SIGNER).append("note", {"n": 1})
+    with pytest.raises(IntegrityError, match="entry 6: changed after it was written"):
+        list(Ledger(store).entries(after=Head(first.seq, "0" * 64)))
+
+
 def test_an_empty_ledger_has_no_entries() -> None:
     assert Ledger(MemoryStore()).head == EMPTY
     assert list(Ledger(MemoryStore()).entries()) == []
@@ -177,6 +198,18 @@ def test_a_commit_writes_one_object_and_opening_reads_one_however_long_the_ledge
     store.asked.clear()
     assert Ledger(store, SIGNER).head == ledger.head
     assert store.asked == ["keys", "read"]
+
+
+def test_reading_on_reads_what_is_new_and_lists_nothing() -> None:
+    store = Counting()
+    ledger = Ledger(store, SIGNER)
+    for _ in range(50):
+        ledger.append("note", {})
+    head = ledger.head
+    ledger.append("note", {})
+    store.asked.clear()
+    assert len(list(ledger.entries(after=head))) == 2
+    assert store.asked == ["read", "read"]  # the new object, and the one after it, which is not there
 
 
 def test_objects_are_in_the_order_of_their_numbers_beyond_eight_digits(monkeypatch: pytest.MonkeyPatch) -> None:

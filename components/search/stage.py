@@ -1,0 +1,103 @@
+"""From prepared data to the best architecture within the limits, each trial in the ledger before it counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from components import parts
+from components.prepared import Prepared
+from components.spec import LocalRunnerSpec, Spec
+from nas_core import objectives as order
+from nas_core import registry
+from nas_core import space as algebra
+from nas_core.checkpoints import Checkpoints
+from nas_core.errors import EvernasError, InputError, OutsideError
+from nas_core.interfaces import Rung, Runner, SearchSpace
+from nas_core.ledger import Ledger
+from nas_core.runner import LocalRunner
+from nas_core.study import LedgerStudy
+from nas_core.types import Budget, Objective, Status, Trial
+
+SEEN = ("train", "validation")
+"""The splits that a search is given; the others do not exist for it."""
+
+_SIGNS = {"min": "<=", "max": ">="}
+
+
+def search(
+    spec: Spec, data: Path, ledger: Ledger, out: Path, *, name: str, on_trial: Callable[[LedgerStudy, Trial], None]
+) -> dict[str, Any]:
+    """Search until the budget is spent and return the best architecture with how it was found.
+
+    `ledger` holds what an earlier, interrupted call already did; it goes on from there. `name` names the cycle in the
+    runner's own places; `on_trial` is called whenever a trial changes. Checkpoints are kept of the Pareto front only;
+    `exhausted` in the result tells that the strategy had no more to propose before the budget was spent. InputError
+    if no trial keeps the limits, OutsideError if all were lost, EvernasError if none came out.
+    """
+    prepared = Prepared.load(data)
+    space = parts.build_space(spec, prepared.signature)
+    task = registry.load("tasks", spec.task.kind)(prepared.signature, {split: prepared.arrays(split) for split in SEEN})
+    study = LedgerStudy(
+        ledger,
+        space,
+        parts.objectives(spec),
+        parts.build_strategy(spec, space),
+        on_change=lambda trial: on_trial(study, trial),
+    )
+    rungs = [Rung(1.0, parts.build_estimator(spec, space, task))]
+    budget = Budget(trials=spec.search.budget.trials, seconds=spec.search.budget.seconds)
+    _runner(spec, out, name).run(study, rungs, budget)
+    result = {**_result(space, study.history, parts.objectives(spec)), "exhausted": study.exhausted}
+    Checkpoints(out).keep(result["front"])
+    return result
+
+
+def _runner(spec: Spec, out: Path, name: str) -> Runner:
+    runner = spec.search.runner
+    if isinstance(runner, LocalRunnerSpec):
+        return LocalRunner(out)
+    from components.backends.ray_tune import RayRunner
+
+    return RayRunner(runner, out, name)
+
+
+def _result(space: SearchSpace, history: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str, Any]:
+    own = [trial for trial in history if not trial.origin]
+    full = [trial for trial in own if trial.fidelity == 1.0]
+    best = order.best(full, objectives)
+    if best is None:
+        raise _none(full, objectives)
+    return {
+        "trial": best.number,
+        "architecture": list(best.architecture),
+        "architecture_id": algebra.canonical_id(space, best.architecture),
+        "decisions": algebra.describe(space, best.architecture),
+        "metrics": dict(best.metrics or {}),
+        "front": [trial.number for trial in order.pareto_front(full, objectives)],
+        "candidates": len(own),
+        "statuses": dict(Counter(str(trial.status) for trial in own)),
+        "space_size": algebra.size(space),
+        "cost_seconds": round(sum(trial.cost_seconds for trial in own), 3),
+    }
+
+
+def _none(trials: Sequence[Trial], objectives: Sequence[Objective]) -> EvernasError:
+    """Return the error that says why there is no best of `trials`: what failed, or what came nearest to the limits."""
+    done = [(trial, trial.metrics) for trial in trials if trial.status is Status.OK and trial.metrics is not None]
+    if done:
+        near, metrics = min(done, key=lambda pair: order.key(pair[1], objectives))
+        limits = ", ".join(f"{o.metric} {_SIGNS[o.goal]} {o.limit:g}" for o in objectives if o.limit is not None)
+        have = ", ".join(f"{o.metric} {order.value(metrics, o):g}" for o in objectives)
+        return InputError(
+            f"search.objectives: none of {len(done)} candidates keeps the limits ({limits}); the nearest, trial "
+            f"{near.number}, has {have}; loosen a limit, or change the space or the budget"
+        )
+    if not trials:
+        return EvernasError("search: no candidate was evaluated; give search.budget more seconds")
+    lost = all(trial.status is Status.LOST for trial in trials)
+    counts = ", ".join(f"{count} {status}" for status, count in Counter(str(t.status) for t in trials).items())
+    told = f"search: no candidate came out ({counts}); the first ended with: {trials[0].error or trials[0].status}"
+    return OutsideError(told) if lost else EvernasError(told)

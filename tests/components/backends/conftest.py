@@ -1,0 +1,131 @@
+"""Studies to run and to mirror, and what is slow to make: MLflow's tables, and a Ray cluster."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from nas_core.interfaces import Stopper
+from nas_core.ledger import Ledger
+from nas_core.store import MemoryStore
+from nas_core.strategies.random import Random
+from nas_core.study import LedgerStudy
+from nas_core.types import Architecture, Decision, Objective, Trial
+
+OBJECTIVES = (Objective(metric="accuracy", goal="max"),)
+
+
+@dataclass(frozen=True)
+class Space:
+    """90 architectures that nobody builds."""
+
+    decisions: tuple[Decision, ...] = (
+        Decision(name="depth", options=tuple(map(str, range(30)))),
+        Decision(name="width [units]", options=("8", "16", "32")),
+    )
+
+    def build(self, architecture: Architecture) -> Any:
+        raise NotImplementedError
+
+
+class Studies:
+    """Opens studies on one ledger."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.changes: list[Trial] = []
+
+    def open(self, stopper: Stopper | None = None, space: Space | None = None) -> LedgerStudy:
+        space = space or Space()
+        strategy = Random(space, OBJECTIVES, 0)
+        return LedgerStudy(
+            Ledger(self.store), space, OBJECTIVES, strategy, stopper=stopper, on_change=self.changes.append
+        )
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.store)
+
+    @staticmethod
+    def names(architecture: Architecture) -> tuple[str, dict[str, str]]:
+        depth, width = architecture
+        return f"id-{depth}-{width}", {"depth": str(depth), "width [units]": ("8", "16", "32")[width]}
+
+    @staticmethod
+    def play(study: LedgerStudy, count: int, epochs: int = 2) -> Sequence[int]:
+        """Run `count` trials to their ends, by hand."""
+        numbers = []
+        for trial in study.ask(count):
+            for step in range(1, epochs + 1):
+                study.report(trial.number, step, {"accuracy": step / 10, "loss": 1 / step})
+            study.tell(trial.number, {"accuracy": epochs / 10, "params": 7.0}, 0.25)
+            numbers.append(trial.number)
+        return numbers
+
+
+@pytest.fixture
+def studies() -> Studies:
+    return Studies()
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database."""
+    from components.backends.mlflow_tracking import Tracker
+    from components.spec import TrackingSpec
+
+    root = tmp_path_factory.mktemp("mlflow")
+    Tracker(TrackingSpec(), root, "Default", "none").parent  # noqa: B018  making it is the point
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def root(tables: Path, tmp_path: Path) -> Path:
+    """A folder of runs with a database of its own."""
+    shutil.copy(tables, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+# ---------------------------------------------------------------- Ray
+
+_HEAD = """
+import components.backends, sys, ray
+ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="ERROR", _temp_dir=sys.argv[1])
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address of a running Ray cluster of one machine: 2 CPUs and, as far as Ray knows, a GPU."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "1")  # workers have the environment of their cluster
+        head = subprocess.Popen(
+            [sys.executable, "-c", _HEAD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert head.stdin
+        assert head.stdout
+        try:
+            address = head.stdout.readline().strip()
+            patch.setenv("RAY_ADDRESS", address)
+            yield address
+        finally:
+            head.stdin.close()
+            head.wait()
+            head.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def new_studies() -> type[Studies]:
+    return Studies

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from components.audit import verify_folder
+from components.backends.signing import Ed25519Signer, key_path, load_signer
+from nas_core.errors import IntegrityError
+from nas_core.ledger import Ledger
+from nas_core.store import FolderStore
+
+STRANGER = Ed25519Signer(Ed25519PrivateKey.from_private_bytes(b"\x02" * 32))
+
+
+class Cycle:
+    """A folder with a ledger, and stages that leave files."""
+
+    def __init__(self, folder: Path, signer: Ed25519Signer) -> None:
+        self.folder = folder
+        self.ledger = Ledger(FolderStore(folder), signer)
+        self.ledger.append("cycle", {"run": "x"})
+
+    def stage(self, name: str, files: dict[str, str]) -> int:
+        for path, text in files.items():
+            place = self.folder / name / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+        digests = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in files.items()}
+        return self.ledger.append("stage", {"stage": name, "files": digests}).seq
+
+
+@pytest.fixture
+def cycle(tmp_path: Path) -> Cycle:
+    cycle = Cycle(tmp_path / "run", load_signer())
+    cycle.stage("search", {"weights/0/state.json": "{}"})
+    cycle.stage("retrain", {"seed-0/model.json": "{}", "seed-0/weights": "w"})
+    return cycle
+
+
+def test_an_untouched_run_is_in_order(cycle: Cycle) -> None:
+    (cycle.folder / "retrain" / "notes.txt").write_text("no entry speaks of this one")
+    assert verify_folder(cycle.folder) == {
+        "entries": 6,
+        "head": cycle.ledger.head.hash,
+        "key": load_signer().fingerprint,
+        "own_key": True,
+        "files": 3,
+    }
+
+
+@pytest.mark.parametrize("text", ["v", "", "ww"])
+def test_a_changed_file_is_named_with_the_entry_that_recorded_it(cycle: Cycle, text: str) -> None:
+    (cycle.folder / "retrain" / "seed-0" / "weights").write_text(text)
+    with pytest.raises(IntegrityError, match="retrain/seed-0/weights: differs from what entry 4 recorded") as caught:
+        verify_folder(cycle.folder)
+    assert caught.value.entry == 4
+
+
+def test_a_missing_file_is_named(cycle: Cycle) -> None:
+    (cycle.folder / "search" / "weights" / "0" / "state.json").unlink()
+    with pytest.raises(IntegrityError, match=r"state.json: missing, though entry 2 recorded it"):
+        verify_folder(cycle.folder)
+
+
+def test_a_changed_ledger_is_found_before_any_file(cycle: Cycle) -> None:
+    (cycle.folder / "retrain" / "seed-0" / "weights").unlink()
+    path = cycle.folder / "ledger" / "00000002.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"search"', b'"SEARCH"'))
+    with pytest.raises(IntegrityError, match="entry 2:"):
+        verify_folder(cycle.folder)
+
+
+def test_a_stage_that_was_done_again_is_judged_by_its_newest_entry(cycle: Cycle) -> None:
+    (cycle.folder / "retrain" / "seed-0" / "weights").unlink()
+    cycle.stage("retrain", {"seed-0/model.json": "[]"})
+    assert verify_folder(cycle.folder)["files"] == 2
+
+
+def test_another_key_than_the_trusted_one_is_refused(cycle: Cycle) -> None:
+    assert verify_folder(cycle.folder, load_signer().fingerprint)["own_key"]
+    with pytest.raises(IntegrityError, match=r"sealed by key .*, expected key"):
+        verify_folder(cycle.folder, STRANGER.fingerprint)
+
+
+def test_a_run_of_another_machine_is_in_order_but_not_ours(tmp_path: Path) -> None:
+    Cycle(tmp_path / "run", STRANGER)
+    load_signer()
+    found = verify_folder(tmp_path / "run")
+    assert found["key"] == STRANGER.fingerprint
+    assert not found["own_key"]
+
+
+@pytest.mark.parametrize("key", [None, "not a key"])
+def test_verifying_needs_no_key_and_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    Cycle(tmp_path / "run", STRANGER)
+    monkeypatch.setenv("EVERNAS_SIGNING_KEY", str(tmp_path / "signing.pem"))
+    if key:
+        key_path().write_text(key)
+    assert not verify_folder(tmp_path / "run")["own_key"]
+    assert key_path().exists() == bool(key)

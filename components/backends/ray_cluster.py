@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -18,6 +19,7 @@ from nas_core.errors import InputError, OutsideError
 
 LOCAL = "local"
 _OBJECT_STORE_BYTES = 512 * 1024**2
+_SECONDS_TO_ANSWER = 10
 _NUMBERS = ("Failure #", "class_name:", "actor_id:", "pid:", "namespace:", "ip:")
 
 
@@ -90,14 +92,22 @@ def _connect(address: str, folder: str) -> None:
         if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # or Ray would put one into the user's home, for all to read
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
-        with _own_handler(signal.SIGTERM):
+        _knock(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
+        with _own_handler(signal.SIGTERM), _other_group():
             ray.init(address=address, **options)
     except ValueError as error:
         raise InputError(f"search.runner.address: {error}; use 'local', 'auto' or host:port") from error
-    except (OSError, RuntimeError) as error:
+    except (OSError, OverflowError, RuntimeError) as error:
         raise OutsideError(
             f"search.runner.address: no Ray at {address!r} ({error}); start one, or use 'local'"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at `host:port`, which takes Ray a quarter of an hour to find out."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
 
 
 @contextmanager
@@ -114,3 +124,20 @@ def _own_handler(number: int) -> Iterator[None]:
     finally:
         if main:
             signal.signal(number, before)
+
+
+@contextmanager
+def _other_group() -> Iterator[None]:
+    """Start what is started meanwhile in a process group of its own.
+
+    So a signal to our group ends this process, which then ends Ray in good order; if Ray's were hit as well, they would
+    take this process down with them at once. Who leads a session cannot leave it, and has to live with that.
+    """
+    group = os.getpgrp()
+    with suppress(PermissionError):
+        os.setpgid(0, 0)
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):
+            os.setpgid(0, group)

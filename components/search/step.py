@@ -48,18 +48,24 @@ class Standing:
     """How far the search is, kept up with each trial that ends: looking through all of them would take ever longer."""
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
-        self.ended = 0
         self.best: Trial | None = None
         self._objectives = objectives
+        self._ended: set[int] = set()
+
+    @property
+    def ended(self) -> int:
+        """How many trials of this cycle have ended."""
+        return len(self._ended)
 
     def take(self, history: Sequence[Trial], trial: Trial) -> bool:
         """Take in that `trial` of `history` has changed; True if it has ended. The first time all of it counts."""
         if trial.status is Status.PENDING:
             return False
-        ended = [trial] if self.ended else [t for t in history if t.status is not Status.PENDING and not t.origin]
-        self.ended += len(ended)
-        known = [self.best] if self.best else []
-        self.best = order.best([*known, *(t for t in ended if t.fidelity == 1.0)], self._objectives)
+        for ended in [trial] if self._ended else history:
+            if ended.status is not Status.PENDING and not ended.origin and ended.number not in self._ended:
+                self._ended.add(ended.number)
+                if ended.fidelity == 1.0:
+                    self.best = order.best([*([self.best] if self.best else []), ended], self._objectives)
         return True
 
     def __str__(self) -> str:

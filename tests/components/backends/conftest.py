@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from nas_core.interfaces import Stopper
+import components.backends  # noqa: F401  its settings have to be there before a test imports Ray
 from nas_core.ledger import Ledger
 from nas_core.store import MemoryStore
 from nas_core.strategies.random import Random
 from nas_core.study import LedgerStudy
-from nas_core.types import Architecture, Decision, Objective, Trial
+from nas_core.types import Architecture, Decision, Objective
 
 OBJECTIVES = (Objective(metric="accuracy", goal="max"),)
 
 
-@dataclass(frozen=True)
 class Space:
-    """90 architectures that nobody builds."""
+    """Three architectures for each of some options; nobody builds them."""
 
-    decisions: tuple[Decision, ...] = (
-        Decision(name="depth", options=tuple(map(str, range(30)))),
-        Decision(name="width [units]", options=("8", "16", "32")),
-    )
+    def __init__(self, options: int) -> None:
+        depth = Decision(name="depth", options=tuple(map(str, range(options))))
+        self.decisions = (depth, Decision(name="width [units]", options=("8", "16", "32")))
 
     def build(self, architecture: Architecture) -> Any:
         raise NotImplementedError
@@ -42,14 +39,10 @@ class Studies:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
-        self.changes: list[Trial] = []
 
-    def open(self, stopper: Stopper | None = None, space: Space | None = None) -> LedgerStudy:
-        space = space or Space()
-        strategy = Random(space, OBJECTIVES, 0)
-        return LedgerStudy(
-            Ledger(self.store), space, OBJECTIVES, strategy, stopper=stopper, on_change=self.changes.append
-        )
+    def open(self, *, options: int = 30, **more: Any) -> LedgerStudy:
+        space = Space(options)
+        return LedgerStudy(Ledger(self.store), space, OBJECTIVES, Random(space, OBJECTIVES, 0), **more)
 
     @property
     def ledger(self) -> Ledger:
@@ -109,11 +102,10 @@ sys.stdin.read()
 def cluster() -> Iterator[str]:
     """The address of a running Ray cluster of one machine: 2 CPUs and, as far as Ray knows, a GPU."""
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "1")  # workers have the environment of their cluster
-        head = subprocess.Popen(
-            [sys.executable, "-c", _HEAD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        # Workers have the environment of their cluster. Ray reads its own once, so a token would come too late here.
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "TUNE_FUNCTION_THREAD_TIMEOUT_S": "1"}
+        command = [sys.executable, "-c", _HEAD, folder]
+        head = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert head.stdin
         assert head.stdout
         try:

@@ -73,7 +73,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is not typed
     def check(self) -> None:
         """Raise what has to end the search, and tell of trials that Tune ended without a word."""
         for trial_id, trial in list(self.running.items()):
-            if False:
+            if trial.tune and trial.tune.is_finished():
                 self.lose(trial_id, _told_by(trial.tune))
         if self._error:
             raise self._error

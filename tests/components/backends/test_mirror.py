@@ -118,12 +118,13 @@ def test_only_what_came_out_looks_finished(studies: Any) -> None:
 
 
 def test_it_follows_a_growing_ledger_and_ends_complete(studies: Any) -> None:
-    study, recorder = studies.open(), Recorder()
+    study, recorder, began = studies.open(), Recorder(), time.monotonic()
     with Mirror(recorder, studies.ledger, studies.names, pytest.fail) as following:
         for _ in range(20):
             studies.play(study, 1)
             following.wake()
     assert [candidate.number for candidate in recorder.taken] == list(range(20))
+    assert time.monotonic() - began < module._LAST_TRY_SECONDS / 2
 
 
 def test_what_is_written_while_it_works_is_not_forgotten_at_the_end(studies: Any) -> None:

@@ -246,7 +246,7 @@ def test_a_trial_that_fits_nowhere_is_refused_before_anything_is_recorded(studie
 def test_a_second_writer_ends_the_search_whatever_it_was_about_to_record(
     studies: Any, tmp_path: Path, moment: str
 ) -> None:
-    """Tune takes exceptions for failed trials, logs them, and would go on without a record."""
+    """Tune takes exceptions for failed trials, logs them, and would go on; the last two moments are the search's last."""
 
     def intrude(trial: Trial) -> None:
         last = {"proposals": (0, 2, Status.OK), "report": (1, 0, Status.PENDING), "outcome": (1, 2, Status.PENDING)}
@@ -260,7 +260,7 @@ def test_a_second_writer_ends_the_search_whatever_it_was_about_to_record(
 
     study = studies.open(on_change=intrude)
     with pytest.raises(FencedError, match="another process has written"):
-        run(study, estimate, tmp_path, Budget(trials=9), max_concurrent=1)
+        run(study, estimate, tmp_path, Budget(trials=2), max_concurrent=1)
     assert [entry.kind for entry in studies.ledger.entries()][-1] == "intruder"
 
 

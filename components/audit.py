@@ -8,7 +8,7 @@ from typing import Any
 
 from components.backends.signing import key_path, load_signer, verify_signature
 from components.backends.storage import open_store
-from nas_core.errors import InputError, IntegrityError
+from nas_core.errors import InputError, IntegrityError, OutsideError
 from nas_core.ledger import Ledger, verify
 
 
@@ -30,9 +30,15 @@ def verify_folder(folder: Path, key: str | None = None) -> dict[str, Any]:
     for path, digest, seq in recorded:
         if not path.is_file():
             raise IntegrityError(f"{path}: missing, though entry {seq} recorded it", seq)
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                raise IntegrityError(f"{path}: differs from what entry {seq} recorded", seq)
+        try:
+            with path.open("rb") as file:
+                found_digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise OutsideError(
+                f"{path}: cannot be read ({error.strerror}); verify it as the user who ran it"
+            ) from error
+        if found_digest != digest:
+            raise IntegrityError(f"{path}: differs from what entry {seq} recorded", seq)
     return {
         "entries": found.entries,
         "head": found.head.hash,

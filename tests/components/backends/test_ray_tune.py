@@ -246,7 +246,7 @@ def test_a_trial_that_fits_nowhere_is_refused_before_anything_is_recorded(studie
 def test_a_second_writer_ends_the_search_whatever_it_was_about_to_record(
     studies: Any, tmp_path: Path, moment: str
 ) -> None:
-    """Tune takes exceptions for failed trials, logs them, and would go on; the last two moments are the search's last."""
+    """Tune takes exceptions for failed trials and would go on; the last two moments are the last of the search."""
 
     def intrude(trial: Trial) -> None:
         last = {"proposals": (0, 2, Status.OK), "report": (1, 0, Status.PENDING), "outcome": (1, 2, Status.PENDING)}

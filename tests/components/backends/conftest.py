@@ -104,8 +104,14 @@ def cluster() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         # Workers have the environment of their cluster. Ray reads its own once, so a token would come too late here.
         environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "TUNE_FUNCTION_THREAD_TIMEOUT_S": "1"}
-        command = [sys.executable, "-c", _HEAD, folder]
-        head = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        head = subprocess.Popen(
+            [sys.executable, "-c", _HEAD, folder],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         assert head.stdin
         assert head.stdout
         try:

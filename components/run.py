@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,10 @@ from nas_core.store import Store, create_file
 
 Result = dict[str, Any]
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_TAKEN = ("champions", "latest", "mlartifacts", "mlflow.db")
+"""What else lies beside the runs."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -50,8 +55,11 @@ class Run:
 
         `base` is the folder that the spec's relative paths start from.
         """
-        if not run_id or "/" in run_id or run_id.startswith("."):
-            raise InputError(f"run: {run_id!r} is no name for a folder; use letters, digits and dashes")
+        if not _NAME.fullmatch(run_id) or run_id in _TAKEN:
+            raise InputError(
+                f"run: a name has letters, digits, '.', '_' and '-', begins with a letter or digit, and is none of "
+                f"{', '.join(_TAKEN)}, got {run_id!r}; choose another with --run"
+            )
         folder = root / run_id
         given = {"spec": spec, "base": str(base.resolve()), "forced": forced}
         try:

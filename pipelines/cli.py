@@ -172,7 +172,7 @@ def verify(
     name: RunName,
     root: Root = RUNS,
     key: Annotated[
-        str | None, typer.Option(help="The fingerprint that must have signed; default: this machine's key, if any.")
+        str | None, typer.Option(help="The fingerprint of the key that must have sealed it; default: any one key.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -149,6 +149,7 @@ def open_ui(root: Path, host: str, port: int) -> NoReturn:
         raise InputError(f"--root: no runs are tracked in {root} (no mlflow.db); `evernas run SPEC` makes some")
     uri = f"sqlite:///{(root / 'mlflow.db').resolve()}"
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     typer.echo(f"MLflow on http://{host}:{port}, Ctrl-C ends it")
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606  its own arguments, no shell

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from rich.console import Console
@@ -43,9 +44,16 @@ def run_pipeline(run: Run, console: Console) -> None:
     How it went is read from the run's record. Raises `Interrupted` once all processes of an interrupted run have ended.
     """
     view: Bars | Lines = Bars(console) if console.is_terminal else Lines(console)
-    with (run.folder / "pipeline.log").open("ab") as log, _signals(), view:
+    with (
+        (run.folder / "pipeline.log").open("ab") as log,
+        # KFP leaves a folder behind for every step.
+        TemporaryDirectory(prefix="evernas-", ignore_cleanup_errors=True) as scratch,
+        _signals(),
+        view,
+    ):
         child = subprocess.Popen(
             [sys.executable, "-m", "pipelines.local", str(run.root), run.id],
+            env={**os.environ, "TMPDIR": scratch},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -68,6 +68,7 @@ def test_without_a_file_nothing_was_said(progress: Progress) -> None:
 
 def test_what_cannot_be_written_ends_no_step(tmp_path: Path) -> None:
     Progress(tmp_path / "missing" / "progress.jsonl").begin("search")
+    assert not (tmp_path / "missing").exists()
 
 
 def test_processes_that_write_at_once_tear_no_line(progress: Progress) -> None:

@@ -57,7 +57,7 @@ def test_another_run_of_the_same_name_is_refused(run: Run, tmp_path: Path, chang
     assert (run.folder / "spec.yaml").read_text() == SPEC
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden"])
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "it's", "two words", "champions", "latest"])
 def test_a_name_that_leaves_the_root_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="run:"):
         Run.create(tmp_path / "runs", name, SPEC, tmp_path)

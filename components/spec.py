@@ -239,7 +239,7 @@ class Spec(Strict):
     name: Name
     """Names the deployment; its champion is replaced by the next cycle's."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """The same seed, data and versions give the same search."""
+    """With the local runner, the same seed, data and versions give the same search; on Ray, order has a say as well."""
     task: TaskSpec
     search: SearchSpec
     retrain: RetrainSpec = RetrainSpec()

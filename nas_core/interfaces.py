@@ -41,7 +41,20 @@ class Structured(SearchSpace, Protocol):
         ...
 
     def features(self, architecture: Architecture) -> Mapping[str, float]:
-        """Return figures of the structure (live operations, depth, paths ...)."""
+        """Return figures of the structure (depth, paths, live operations ...): always the same names, equal for twins."""
+        ...
+
+
+@runtime_checkable
+class Bounded(SearchSpace, Protocol):
+    """A space with limits that no list of decisions can say, such as a number of parameters."""
+
+    def admits(self, architecture: Architecture) -> bool:
+        """Tell whether `architecture` keeps the limits.
+
+        Option 0 of every decision is its least demanding: what is not admitted is not admitted either after any of its
+        zeros was replaced. The architecture of zeros is admitted.
+        """
         ...
 
 
@@ -51,8 +64,9 @@ class Strategy(Protocol):
     def propose(self, history: Sequence[Trial], n: int) -> Sequence[Proposal]:
         """Return up to `n` proposals; pure in (seed, history).
 
-        No two proposals, and no proposal and a trial of `history`, share canonical identity and fidelity. Fewer than
-        `n` come only when fewer unseen remain; none means wait while trials are pending, and exhausted otherwise.
+        No two proposals, and no proposal and a trial of this study, share canonical identity and fidelity; what an
+        earlier cycle tried may be tried again, it met other data. Fewer than `n` come only when fewer unseen remain or
+        the strategy waits for pending trials; none means wait while trials are pending, and exhausted otherwise.
         The generator is `numpy.random.default_rng((seed, len(history)))`.
         """
         ...

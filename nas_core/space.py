@@ -3,6 +3,9 @@
 Decisions are walked in order: one is active if all its `active_if` hold, which only look back. So whatever picks an
 option per active decision makes a valid architecture, and sampling, mutation, crossover and decoding differ only in
 how they pick.
+
+A `Bounded` space admits only some of its architectures. Option 0 is its least demanding, so a prefix that is not
+admitted with 0 behind it can be given up at once: walks through such a space are cut off early, and always end.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from nas_core.decisions import check_decisions
 from nas_core.errors import InputError
 from nas_core.interfaces import SearchSpace
 from nas_core.types import Architecture, Decision
+
+_TRIES = 64
+"""How many children in a row may be beyond the limits of a space, before one is sampled."""
 
 
 def validate(space: SearchSpace, architecture: Architecture) -> None:
@@ -39,6 +45,14 @@ def validate(space: SearchSpace, architecture: Architecture) -> None:
             raise InputError(
                 f"architecture.{decision.name}: must be 0 because an earlier choice makes it inactive, got {value}"
             )
+    if not admits(space, architecture):
+        raise InputError(f"architecture: {tuple(architecture)} is beyond the limits of its space; choose a smaller one")
+
+
+def admits(space: SearchSpace, architecture: Architecture) -> bool:
+    """Tell whether `architecture`, which is sound, keeps the limits of its space; without limits, any does."""
+    own: Callable[[Architecture], bool] | None = getattr(space, "admits", None)
+    return own is None or own(architecture)
 
 
 # ---------------------------------------------------------------- walking the decisions
@@ -71,39 +85,47 @@ def sample(space: SearchSpace, rng: np.random.Generator) -> Architecture:
     """Draw decision by decision: each active one takes each of its options with equal probability.
 
     This is not uniform over architectures: of a chain's depths each is equally likely, though the deep ones are many.
+    If what is drawn is not admitted, the first that is on a random walk through the space is taken.
     """
     decisions = space.decisions
-    return _walk(decisions, lambda i: int(rng.integers(len(decisions[i].options))))
+    drawn = _walk(decisions, lambda i: int(rng.integers(len(decisions[i].options))))
+    return drawn if admits(space, drawn) else next(architectures(space, rng))
 
 
 def mutate(space: SearchSpace, architecture: Architecture, rng: np.random.Generator) -> tuple[Architecture, str]:
     """Give one active decision another option, both drawn uniformly; return the child and `decision: old -> new`.
 
-    Decisions that this switches on are sampled, those that it switches off become 0, all others stay.
-    InputError if no active decision has a second option: then the space holds no other architecture.
+    Decisions that this switches on are sampled, those that it switches off become 0, all others stay. Where limits
+    admit no child of many, one is sampled. InputError if no active decision has a second option: then the space holds
+    no other architecture.
     """
     decisions = space.decisions
     was = active(space, architecture)
     mutable = [i for i, decision in enumerate(decisions) if was[i] and len(decision.options) > 1]
     if not mutable:
         raise InputError("mutate: the space holds one architecture only; offer a second option somewhere")
-    place = mutable[rng.integers(len(mutable))]
-    options = decisions[place].options
-    old = architecture[place]
-    new = (old + 1 + int(rng.integers(len(options) - 1))) % len(options)
+    for _ in range(_TRIES):
+        place = mutable[rng.integers(len(mutable))]
+        options = decisions[place].options
+        old = architecture[place]
+        new = (old + 1 + int(rng.integers(len(options) - 1))) % len(options)
 
-    def pick(i: int) -> int:
-        if i == place:
-            return new
-        return architecture[i] if was[i] else int(rng.integers(len(decisions[i].options)))
+        def pick(i: int, place: int = place, new: int = new) -> int:
+            if i == place:
+                return new
+            return architecture[i] if was[i] else int(rng.integers(len(decisions[i].options)))
 
-    return _walk(decisions, pick), f"{decisions[place].name}: {options[old]} -> {options[new]}"
+        child = _walk(decisions, pick)
+        if admits(space, child):
+            return child, f"{decisions[place].name}: {options[old]} -> {options[new]}"
+    return sample(space, rng), "sampled: the limits admit no mutation"
 
 
 def crossover(space: SearchSpace, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
     """Return a child that takes each of its active decisions from either parent in which it is active.
 
     A fair coin decides between two such parents (uniform crossover); where there is none, the decision is sampled.
+    Where limits admit no child of many, one is sampled.
     """
     decisions = space.decisions
     parents = [(a, active(space, a)), (b, active(space, b))]
@@ -112,18 +134,23 @@ def crossover(space: SearchSpace, a: Architecture, b: Architecture, rng: np.rand
         values = [parent[i] for parent, on in parents if on[i]] or range(len(decisions[i].options))
         return values[rng.integers(len(values))]
 
-    return _walk(decisions, pick)
+    children = (_walk(decisions, pick) for _ in range(_TRIES))
+    return next((child for child in children if admits(space, child)), None) or sample(space, rng)
 
 
 # ---------------------------------------------------------------- enumeration
 
 
-def _expand(decisions: Sequence[Decision], options: Callable[[int], Sequence[int]]) -> Iterator[Architecture]:
-    """Yield every architecture whose active decisions i take one of `options(i)`, depth first, none twice."""
+def _expand(space: SearchSpace, options: Callable[[int], Sequence[int]]) -> Iterator[Architecture]:
+    """Yield every admitted architecture whose active decisions i take one of `options(i)`, depth first, none twice."""
+    decisions = space.decisions
+    own: Callable[[Architecture], bool] | None = getattr(space, "admits", None)
     stack: list[tuple[Architecture, tuple[bool, ...]]] = [((), ())]
     while stack:
         values, on = stack.pop()
         index = len(values)
+        if own is not None and not own(values + (0,) * (len(decisions) - index)):
+            continue
         if index == len(decisions):
             yield values
             continue
@@ -132,11 +159,11 @@ def _expand(decisions: Sequence[Decision], options: Callable[[int], Sequence[int
 
 
 def architectures(space: SearchSpace, rng: np.random.Generator | None = None) -> Iterator[Architecture]:
-    """Yield all architectures, lazily: in lexicographic order, or depth first in an order that `rng` shuffles."""
+    """Yield all admitted architectures, lazily: in lexicographic order, or in a depth-first order drawn by `rng`."""
     counts = [len(decision.options) for decision in space.decisions]
     if rng is None:
-        return _expand(space.decisions, lambda i: range(counts[i]))
-    return _expand(space.decisions, lambda i: rng.permutation(counts[i]).tolist())
+        return _expand(space, lambda i: range(counts[i]))
+    return _expand(space, lambda i: rng.permutation(counts[i]).tolist())
 
 
 def neighbours(space: SearchSpace, architecture: Architecture) -> Iterator[Architecture]:
@@ -154,7 +181,7 @@ def neighbours(space: SearchSpace, architecture: Architecture) -> Iterator[Archi
                 return (new,)
             return (architecture[i],) if was[i] else range(len(decisions[i].options))
 
-        return _expand(decisions, options)
+        return _expand(space, options)
 
     for place, decision in enumerate(decisions):
         for new in range(len(decision.options)) if was[place] else ():
@@ -165,8 +192,9 @@ def neighbours(space: SearchSpace, architecture: Architecture) -> Iterator[Archi
 def size(space: SearchSpace) -> int:
     """Return exactly how many architectures there are; inactive decisions make no difference.
 
-    Twins that only a `Structured` space knows of are counted apart. InputError for unsound decisions. All that later
-    decisions can see of a prefix is which of them it rules out, so prefixes are counted by that set alone.
+    Twins that only a `Structured` space knows of are counted apart, and those beyond a `Bounded` space's limits too.
+    InputError for unsound decisions. All that later decisions can see of a prefix is which of them it rules out, so
+    prefixes are counted by that set alone.
     """
     decisions = space.decisions
     check_decisions(decisions)

@@ -47,7 +47,7 @@ class Drawing(ABC):
     def propose(self, history: Sequence[Trial], n: int) -> list[Proposal]:
         """Return `n` unseen proposals, or all that remain; the contract is that of `Strategy.propose`."""
         rng = np.random.default_rng((self._seed, len(history)))
-        seen = {(self._canonical(trial.architecture), trial.fidelity) for trial in history}
+        seen = {(self._canonical(trial.architecture), trial.fidelity) for trial in history if not trial.origin}
         draw = self._drawing(history, rng)
         rest = map(_left_over, algebra.architectures(self._space, rng))
         proposals: list[Proposal] = []

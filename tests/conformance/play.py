@@ -6,32 +6,74 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from nas_core import registry
+from nas_core.errors import InputError
 from nas_core.interfaces import SearchSpace, Strategy
 from nas_core.types import Architecture, Metrics, Objective, Port, Proposal, Signature, Status, Trial
+
+TABLE = Path(__file__).with_name("table.npz")
+"""A small table of made-up figures, for the space of this name."""
 
 OBJECTIVES = (
     Objective(metric="accuracy", goal="max"),
     Objective(metric="latency_ms", goal="min", limit=0.8),
 )
-SIGNATURE = Signature(
-    inputs=(
-        Port(name="numeric", shape=(3,)),
-        Port(name="colour", shape=(), dtype="int64", classes=4),
-        Port(name="shape", shape=(), dtype="int64", classes=7),
+SIGNATURES = {
+    "table": Signature(
+        inputs=(
+            Port(name="numeric", shape=(3,)),
+            Port(name="colour", shape=(), dtype="int64", classes=4),
+            Port(name="shape", shape=(), dtype="int64", classes=7),
+        ),
+        outputs=(Port(name="target", shape=(2,), classes=2),),
     ),
-    outputs=(Port(name="target", shape=(2,), classes=2),),
-)
+    "image": Signature(
+        inputs=(Port(name="image", shape=(3, 16, 16)),), outputs=(Port(name="target", shape=(2,), classes=2),)
+    ),
+    "text": Signature(
+        inputs=(Port(name="text", shape=(12,), dtype="int64", classes=50),),
+        outputs=(Port(name="target", shape=(2,), classes=2),),
+    ),
+    "audio": Signature(
+        inputs=(Port(name="audio", shape=(4000,)),), outputs=(Port(name="target", shape=(2,), classes=2),)
+    ),
+    "two tasks": Signature(
+        inputs=(Port(name="photo", shape=(3, 16, 16)), Port(name="drawing", shape=(1, 16, 16))),
+        outputs=(Port(name="animal", shape=(2,), classes=2), Port(name="letter", shape=(5,), classes=5)),
+    ),
+}
+"""What the conformance suite asks of a space; a space has to take one of these at least."""
+
+OPTIONS: dict[str, dict[str, Any]] = {"table": {"path": str(TABLE)}}
+"""Options that a space cannot do without."""
+
+WITHOUT_NETWORKS = {"table"}
+"""Spaces that are looked up and never built."""
+
 PAIRS = list(product(registry.names("strategies"), registry.names("spaces")))
 
 Outcome = Callable[[int], Status]
 
 
+@cache
+def signature(name: str) -> Signature:
+    """Return the first signature that the space `name` takes."""
+    for candidate in SIGNATURES.values():
+        try:
+            registry.load("spaces", name)(candidate, **OPTIONS.get(name, {}))
+        except InputError:
+            continue
+        return candidate
+    raise LookupError(f"{name} takes none of {', '.join(SIGNATURES)}")
+
+
 def make_space(name: str) -> SearchSpace:
-    space: SearchSpace = registry.load("spaces", name)(SIGNATURE)
+    space: SearchSpace = registry.load("spaces", name)(signature(name), **OPTIONS.get(name, {}))
     return space
 
 

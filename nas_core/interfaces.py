@@ -41,7 +41,7 @@ class Structured(SearchSpace, Protocol):
         ...
 
     def features(self, architecture: Architecture) -> Mapping[str, float]:
-        """Return figures of the structure (depth, paths, live operations ...): always the same names, equal for twins."""
+        """Return figures of the structure (depth, live paths ...): always the same names, equal for twins."""
         ...
 
 

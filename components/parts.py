@@ -22,7 +22,7 @@ from nas_core.registry import Group
 from nas_core.types import Objective, Signature
 
 if TYPE_CHECKING:
-    from nas_core.interfaces import BatchEstimator, Estimator, SearchSpace, Strategy, Task
+    from nas_core.interfaces import BatchEstimator, Estimator, SearchSpace, Strategy, Task, Trainer
 
 GROUPS: dict[str, Group] = {"space": "spaces", "strategy": "strategies", "estimator": "estimators"}
 """The keys of `search` that name a part, and where its kind is registered."""
@@ -100,17 +100,56 @@ def build_strategy(spec: Spec, space: SearchSpace) -> Strategy:
     return strategy
 
 
-def build_estimator(
-    spec: Spec, space: SearchSpace, task: Task, overrides: Mapping[str, Any] | None = None, *, seed: int | None = None
-) -> Estimator | BatchEstimator:
-    """Return the spec's estimator; `overrides` (the spec's `retrain.options`) replace options, `seed` the spec's."""
-    part, place = spec.search.estimator, "search.estimator"
-    if overrides:
-        part, place = overridden(part, overrides), "retrain.options"
+def final_space(spec: Spec) -> Part:
+    """Return the space that the champion is built in: the search's, with the options of `retrain.space` replaced."""
+    return overridden(spec.search.space, spec.retrain.space)
+
+
+def build_final_space(spec: Spec, signature: Signature) -> SearchSpace:
+    """Return `final_space` for models of `signature`; InputError unless its decisions are those of the search's."""
+    from nas_core.space import digest
+
+    searched = build_space(spec, signature)
+    if not spec.retrain.space:
+        return searched
+    final: SearchSpace = _build("spaces", final_space(spec), "retrain.space", signature)
+    if digest(final) != digest(searched):
+        raise InputError(
+            f"retrain.space: {', '.join(spec.retrain.space)} must leave the decisions as they are, or what was found "
+            "means something else; change only what every architecture has in common"
+        )
+    return final
+
+
+def build_estimator(spec: Spec, space: SearchSpace, task: Task) -> Estimator | BatchEstimator:
+    """Return the estimator of the spec's search."""
     estimator: Estimator | BatchEstimator = _build(
-        "estimators", part, place, space, task, spec.seed if seed is None else seed
+        "estimators", spec.search.estimator, "search.estimator", space, task, spec.seed
     )
     return estimator
+
+
+def trainer(spec: Spec) -> tuple[Part, str]:
+    """Return the estimator that trains the champion, and the key of the spec that its options come from."""
+    if spec.retrain.estimator is not None:
+        return spec.retrain.estimator, "retrain.estimator"
+    key = "retrain.options" if spec.retrain.options else "search.estimator"
+    return overridden(spec.search.estimator, spec.retrain.options), key
+
+
+def build_trainer(spec: Spec, space: SearchSpace, task: Task, seed: int) -> Trainer:
+    """Return the estimator that trains the champion; InputError if it cannot train."""
+    from nas_core.interfaces import Trainer
+
+    part, place = trainer(spec)
+    built = _build("estimators", part, place, space, task, seed)
+    if not isinstance(built, Trainer):
+        key = "search" if spec.retrain.estimator is None else "retrain"
+        raise InputError(
+            f"{key}.estimator.kind: {part.kind!r} trains nothing that could be deployed; "
+            "set retrain.estimator to one that does, such as {kind: training}"
+        )
+    return built
 
 
 def overridden(part: Part, overrides: Mapping[str, Any]) -> Part:

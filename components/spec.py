@@ -159,6 +159,16 @@ class RetrainSpec(Strict):
     """How often it is trained; the spread over seeds is reported."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the search's estimator to change for the final training, such as `epochs`."""
+    estimator: Part | None = None
+    """What trains the champion, by `kind` and options; default: the search's estimator with `options` changed."""
+    space: dict[str, Any] = Field(default_factory=dict)
+    """Options of the search's space to change for the final networks, such as `cells`; the decisions must stay."""
+
+    @model_validator(mode="after")
+    def _has_one_source_of_options(self) -> RetrainSpec:
+        if self.estimator is not None and self.options:
+            raise ValueError("options change the search's estimator; write them into retrain.estimator instead")
+        return self
 
 
 class Bins(Strict):

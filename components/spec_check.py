@@ -6,8 +6,9 @@ which is called with a stand-in for the data. It loads torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from components.spec_errors import Problem, not_among
 from components.yaml_lines import Location
 from nas_core import registry
 from nas_core.errors import InputError
-from nas_core.interfaces import Task, Trainer
+from nas_core.interfaces import Task
 from nas_core.registry import Group
 from nas_core.types import Port, Signature
 
@@ -86,9 +87,15 @@ def _uses(spec: Spec, table: pd.DataFrame) -> Iterator[Problem]:
 def _options(spec: Spec) -> Iterator[Problem]:
     for key, group in parts.GROUPS.items():
         yield from _option_problems(("search", key), group, getattr(spec.search, key))
-    overrides = spec.retrain.options
-    at: Location = ("retrain", "options")
-    for problem in _option_problems(at, "estimators", parts.overridden(spec.search.estimator, overrides)):
+    yield from _changed(("retrain", "space"), "spaces", spec.search.space, spec.retrain.space)
+    if spec.retrain.estimator is not None:
+        yield from _option_problems(("retrain", "estimator"), "estimators", spec.retrain.estimator)
+    yield from _changed(("retrain", "options"), "estimators", spec.search.estimator, spec.retrain.options)
+
+
+def _changed(at: Location, group: Group, part: Part, overrides: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with the options in `overrides`, which change those of `part`."""
+    for problem in _option_problems(at, group, parts.overridden(part, overrides)):
         if overrides.keys() & set(problem.location[len(at) :]):
             yield problem
 
@@ -114,11 +121,8 @@ def _ranges(spec: Spec) -> Iterator[Problem]:
     except InputError as error:
         yield Problem.of(error)
     try:
-        if not isinstance(parts.build_estimator(spec, space, task), Trainer):
-            trains = f"{spec.search.estimator.kind!r} trains nothing that could be deployed"
-            fix = "use training, or an estimator with a `train` method"
-            yield Problem(("search", "estimator", "kind"), f"{trains}; {fix}")
-        parts.build_estimator(spec, space, task, spec.retrain.options)
+        parts.build_estimator(spec, space, task)
+        parts.build_trainer(spec, parts.build_final_space(spec, signature), task, spec.seed)
     except InputError as error:
         yield Problem.of(error)
 

@@ -89,6 +89,11 @@ def schema() -> dict[str, Any]:
     for key, group in GROUPS.items():
         alternatives = [_part_schema(group, kind, whole["$defs"]) for kind in registry.names(group)]
         search[key] = {k: v for k, v in search[key].items() if k != "$ref"} | {"oneOf": alternatives}
+    trainers = [_part_schema("estimators", kind, whole["$defs"]) for kind in registry.names("estimators")]
+    retrain = whole["$defs"]["RetrainSpec"]["properties"]
+    retrain["estimator"] = {k: v for k, v in retrain["estimator"].items() if k != "anyOf"} | {
+        "oneOf": [*trainers, {"type": "null"}]
+    }
     del whole["$defs"]["Part"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_untitled(whole)}
 

@@ -39,7 +39,10 @@ def broken_rules(spec: Spec) -> Iterator[Problem]:
     yield from _bins(spec)
     yield from _objectives(spec)
     if "kind" in spec.retrain.options:
-        yield Problem(("retrain", "options", "kind"), "the estimator is that of the search; remove the key")
+        fix = "remove the key, or write retrain.estimator to train with another"
+        yield Problem(("retrain", "options", "kind"), f"the estimator is that of the search; {fix}")
+    if "kind" in spec.retrain.space:
+        yield Problem(("retrain", "space", "kind"), "the space is that of the search; remove the key")
 
 
 def _kinds(spec: Spec) -> Iterator[Problem]:
@@ -47,6 +50,9 @@ def _kinds(spec: Spec) -> Iterator[Problem]:
         kind: str = getattr(spec.search, key).kind
         if kind not in registry.targets(group):
             yield Problem.of(unknown("kind", kind, registry.targets(group)), ("search", key))
+    trainer = spec.retrain.estimator
+    if trainer is not None and trainer.kind not in registry.targets("estimators"):
+        yield Problem.of(unknown("kind", trainer.kind, registry.targets("estimators")), ("retrain", "estimator"))
 
 
 def _columns(task: TaskSpec) -> Iterator[Problem]:

@@ -14,13 +14,13 @@ import torch
 from components import parts
 from components.model import predict, save_model
 from components.prepared import Prepared
-from components.retrain import baseline
+from components.retrain.baseline import baseline
 from components.spec import Spec
 from nas_core import objectives as order
 from nas_core import registry
-from nas_core.errors import EvernasError, InputError
+from nas_core.errors import EvernasError
 from nas_core.failures import finite
-from nas_core.interfaces import Task, Trainer
+from nas_core.interfaces import Task
 from nas_core.types import Architecture, Metrics
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def retrain(spec: Spec, architecture: Architecture, data: Path, out: Path, on_ep
         save_model(
             out / f"seed-{seed}",
             module,
-            space=spec.search.space,
+            space=parts.final_space(spec),
             signature=prepared.signature,
             architecture=architecture,
         )
@@ -72,10 +72,7 @@ def retrain(spec: Spec, architecture: Architecture, data: Path, out: Path, on_ep
         "model": f"seed-{seeds[best]['seed']}",
         "test_accuracy": _spread([entry["test"]["accuracy"] for entry in seeds]),
         "params": seeds[best]["params"],
-        "baseline": {
-            "name": baseline.NAME,
-            "test_accuracy": baseline.accuracy(prepared.signature, prepared.arrays("train"), test, spec.seed),
-        },
+        "baseline": baseline(spec.task.kind, prepared.signature, prepared.arrays("train"), test, spec.seed)._asdict(),
     }
 
 
@@ -95,13 +92,7 @@ def _train(
     on_epoch: Callable[[int, Metrics], None],
 ) -> tuple[nn.Module, dict[str, float], list[list[Any]]]:
     """Return the trained network on the CPU, its validation metrics, and its curve as `[epoch, metrics]`."""
-    space = parts.build_space(spec, prepared.signature)
-    trainer = parts.build_estimator(spec, space, task, spec.retrain.options, seed=seed)
-    if not isinstance(trainer, Trainer):
-        raise InputError(
-            f"search.estimator: {spec.search.estimator.kind!r} trains nothing that could be deployed; "
-            "use `training`, or an estimator with a `train` method"
-        )
+    trainer = parts.build_trainer(spec, parts.build_final_space(spec, prepared.signature), task, seed)
     curve: list[list[Any]] = []
 
     def note(epoch: int, metrics: Metrics) -> None:
@@ -114,7 +105,7 @@ def _train(
     except FloatingPointError as error:
         raise EvernasError(
             f"retrain: the training with seed {seed} diverged ({error}); "
-            "set a lower learning_rate in search.estimator or retrain.options"
+            "set a lower learning_rate for the estimator that trains"
         ) from error
 
 

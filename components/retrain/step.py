@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from components import parts
 from components.retrain.stage import retrain
 from components.run import Result, Run
 from components.spec import Spec
@@ -36,7 +37,7 @@ def _retrain(run: Run, architecture: tuple[int, ...], out: Path) -> Result:
 
 def _epochs(spec: Spec) -> int | None:
     """Return the epochs of one seed, if the estimator has such an option; for the bar only."""
-    part = spec.search.estimator
+    part, _ = parts.trainer(spec)
     options = {option.name: option.default for option in registry.options(registry.load("estimators", part.kind))}
-    epochs = {**options, **part.options, **spec.retrain.options}.get("epochs")
+    epochs = {**options, **part.options}.get("epochs")
     return epochs if isinstance(epochs, int) else None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,12 @@ class Space:
 
     def __init__(
         self, signature: Any, *, size: int = 2, rates: tuple[float, ...] = (0.1,), names: Sequence[str] = (),
-        copy: bool = False, top: int | None = None,
+        copy: bool = False, top: int | None = None, depth: int = 1,
     ) -> None:
         if size < 2:
             raise InputError(f"size: must be >= 2, got {size}")
         options = tuple(str(i) for i in range(size))
-        self.signature, self.given = signature, (size, rates, names, copy, top)
+        self.signature, self.given, self.depth = signature, (size, rates, names, copy, top), depth
         self.decisions = (Decision(name="a", options=options), Decision(name="b", options=options))
 
 
@@ -108,6 +109,10 @@ search:
     )
 
 
+def retraining(**keys: Any) -> Spec:
+    return spec(more=f"retrain: {json.dumps(keys)}")
+
+
 def test_a_plugins_options_become_typed() -> None:
     factory, options = parts.resolve("spaces", part("own-space", size=3, rates=[1, 0.5], names=["x"], top=None))
     assert options == {"size": 3, "rates": (1.0, 0.5), "names": ["x"], "top": None}
@@ -121,7 +126,7 @@ def test_options_that_are_left_out_are_the_factorys_own() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sise": 3}, "sise: unknown key 'sise', expected one of copy, names, rates, size, top; did you mean 'size'?"),
+        ({"sise": 3}, "sise: unknown key 'sise', expected one of copy, depth, names, rates, size, top; did you mean 'size'?"),
         ({"size": "3"}, 'size: must be a whole number, got "3"; the default is 2'),
         ({"size": 2.5}, "size: must be a whole number, got 2.5; the default is 2"),
         ({"size": True}, "size: must be a whole number, got true; the default is 2"),
@@ -180,9 +185,30 @@ def test_all_parts_of_a_spec_are_built() -> None:
     assert parts.build_estimator(read, space, "task") == (space, "task", 7, 2)  # type: ignore[arg-type,comparison-overlap]
 
 
-def test_an_estimators_options_and_seed_can_be_replaced() -> None:
-    found = parts.build_estimator(spec(), "space", "task", {"epochs": 9}, seed=1)  # type: ignore[arg-type]
-    assert found == ("space", "task", 1, 9)  # type: ignore[comparison-overlap]
+def test_retraining_changes_options_and_seed_of_the_searchs_estimator() -> None:
+    changed = retraining(options={"epochs": 9})
+    assert parts.trainer(changed) == (part("own-estimator", epochs=9), "retrain.options")
+    with pytest.raises(InputError, match=r"^retrain\.options\.epochs: must be >= 1, got 0$"):
+        parts.build_trainer(retraining(options={"epochs": 0}), "space", "task", 1)  # type: ignore[arg-type]
+
+
+def test_another_estimator_can_train_what_the_search_found() -> None:
+    other = retraining(estimator={"kind": "training", "epochs": 3})
+    assert parts.trainer(other) == (part("training", epochs=3), "retrain.estimator")
+
+
+def test_an_estimator_that_cannot_train_is_refused() -> None:
+    rule = r"^search\.estimator\.kind: 'own-estimator' trains nothing that could be deployed; set retrain\.estimator"
+    with pytest.raises(InputError, match=rule):
+        parts.build_trainer(spec(), "space", "task", 1)  # type: ignore[arg-type]
+
+
+def test_the_final_space_differs_in_what_all_architectures_share_only() -> None:
+    assert parts.build_final_space(spec(), SIGNATURE).decisions == parts.build_space(spec(), SIGNATURE).decisions
+    deeper = retraining(space={"depth": 5})
+    assert parts.build_final_space(deeper, SIGNATURE).depth == 5  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"^retrain\.space: size must leave the decisions as they are"):
+        parts.build_final_space(retraining(space={"size": 3}), SIGNATURE)
 
 
 def test_the_objectives_are_those_of_the_spec() -> None:
@@ -193,8 +219,6 @@ def test_the_objectives_are_those_of_the_spec() -> None:
 def test_what_a_factory_refuses_is_located_in_the_spec() -> None:
     with pytest.raises(InputError, match=r"^search\.space\.size: must be >= 2, got 1$"):
         parts.build_space(spec("{kind: own-space, size: 1}"), SIGNATURE)
-    with pytest.raises(InputError, match=r"^retrain\.options\.epochs: must be >= 1, got 0$"):
-        parts.build_estimator(spec(), "space", "task", {"epochs": 0})  # type: ignore[arg-type]
 
 
 def test_metrics_of_an_estimator_that_is_not_ours_are_left_to_it() -> None:

@@ -144,5 +144,5 @@ def test_an_estimator_that_trains_nothing_is_refused(
     monkeypatch.setattr(training, "Guess", Guess, raising=False)
     monkeypatch.setitem(registry.targets("estimators"), "guess", "nas_core.estimators.training:Guess")
     spec = tumour(estimator={"kind": "guess"})
-    with pytest.raises(InputError, match=r"search.estimator: 'guess' trains nothing that could be deployed"):
+    with pytest.raises(InputError, match=r"search.estimator.kind: 'guess' trains nothing that could be deployed"):
         retrain(spec, architecture, prepared, tmp_path, lambda *_: None)

@@ -5,6 +5,7 @@ Every error is an `InputError` such as `spec.yaml:14: search.budget.trials: must
 
 from __future__ import annotations
 
+import copy
 import json
 import stat
 from collections.abc import Iterable
@@ -40,13 +41,33 @@ def parse_spec(text: str, origin: str) -> Spec:
     return _parse(text, origin)[0]
 
 
-def check_file(path: Path) -> Spec:
-    """Return the spec in the file `path` after everything that can be checked before a run; errors have lines."""
+def check_file(path: Path, data: Path | None = None) -> tuple[Spec, str]:
+    """Return the spec in the file `path`, and its text, after everything that can be checked before a run.
+
+    `data` takes the place of `task.source.path`, in both of what is returned. Errors have lines of the file.
+    """
     from components.spec_check import failed_checks
 
-    spec, document = _parse(read_text(path), str(path))
+    text = read_text(path)
+    spec, document = _parse(text, str(path))
+    if data is not None:
+        text = _with_data(document, data)
+        spec, _ = _parse(text, str(path))
     _refuse(failed_checks(spec, path.parent), str(path), document)
-    return spec
+    return spec, text
+
+
+def _with_data(document: Document, data: Path) -> str:
+    """Return the spec of `document` as JSON, which is YAML as well, with `data` as the path of the task's source."""
+    value = copy.deepcopy(document.value)
+    source = value["task"]["source"]
+    if "path" not in source:
+        raise InputError(
+            f"--data: the spec's source is {source.get('name', source['kind'])!r}, which has no path; "
+            "leave it out, or give task.source a kind that reads files"
+        )
+    source["path"] = str(data.resolve())
+    return json.dumps(value, indent=1)
 
 
 def check_spec(spec: Spec, base: Path) -> None:

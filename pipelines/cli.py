@@ -60,6 +60,7 @@ def run(
     spec: SpecFile,
     root: Root = RUNS,
     name: Annotated[str | None, typer.Option("--run", help="The run's id; default: name, date and time.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data, in place of the path in the spec's source.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Search even if there is no drift.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -69,7 +70,7 @@ def run(
     """
     from pipelines.commands import run_cycle
 
-    sys.exit(run_cycle(spec, root, name, force=force, as_json=as_json))
+    sys.exit(run_cycle(spec, root, name, data=data, force=force, as_json=as_json))
 
 
 @app.command()

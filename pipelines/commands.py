@@ -20,18 +20,23 @@ from nas_core.registry import Option
 EXIT_DRIFT = 10
 
 
-def run_cycle(spec_path: Path, root: Path, name: str | None, *, force: bool, as_json: bool) -> int:
-    """Run one cycle on this machine and return its exit code. Bad input is refused before anything is written."""
+def run_cycle(
+    spec_path: Path, root: Path, name: str | None, *, data: Path | None = None, force: bool, as_json: bool
+) -> int:
+    """Run one cycle on this machine and return its exit code. Bad input is refused before anything is written.
+
+    `data` takes the place of the path in the spec's `task.source`, and so does what is recorded of the spec.
+    """
     from components.report.step import main as close
     from components.report.terminal import show
     from components.run import Run
     from components.spec_file import check_file
     from pipelines.watch import Interrupted, run_pipeline
 
-    spec = check_file(spec_path)
+    spec, text = check_file(spec_path, data)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     run_id = name or f"{spec.name}-{stamp}-{secrets.token_hex(2)}"
-    run = Run.create(root, run_id, spec_path.read_text(encoding="utf-8"), spec_path.parent, forced=force)
+    run = Run.create(root, run_id, text, spec_path.parent, forced=force)
     console = Console(stderr=as_json)
     console.print(f"Run {run.id} in {run.folder}", highlight=False, soft_wrap=True)
     interrupted = None

@@ -47,9 +47,31 @@ def refusal(base: Path, text: str) -> str:
 
 def test_a_good_spec_passes(base: Path) -> None:
     (base / "spec.yaml").write_text(GOOD, encoding="utf-8")
-    spec = check_file(base / "spec.yaml")
+    spec, text = check_file(base / "spec.yaml")
     check_spec(spec, base)
     assert spec.name == "small"
+    assert text == GOOD
+
+
+def test_other_data_takes_the_place_of_the_spec_s_own(base: Path) -> None:
+    (base / "spec.yaml").write_text(GOOD, encoding="utf-8")
+    (base / "people.csv").rename(base / "others.csv")
+    spec, text = check_file(base / "spec.yaml", base / "others.csv")
+    assert spec.task.source.path == str(base / "others.csv")  # type: ignore[union-attr]
+    assert parse_spec(text, "recorded") == spec
+
+
+def test_other_data_needs_a_source_with_a_path(base: Path) -> None:
+    builtin = GOOD.replace("{kind: csv, path: people.csv}", "{kind: builtin, name: adult}")
+    (base / "spec.yaml").write_text(builtin, encoding="utf-8")
+    with pytest.raises(InputError, match=r"^--data: the spec's source is 'adult', which has no path"):
+        check_file(base / "spec.yaml", base / "people.csv")
+
+
+def test_errors_about_other_data_have_the_line_of_the_source(base: Path) -> None:
+    (base / "spec.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(InputError, match=r"spec\.yaml:4: task\.source\.path: .*gone\.csv does not exist"):
+        check_file(base / "spec.yaml", base / "gone.csv")
 
 
 @pytest.mark.parametrize(

@@ -319,3 +319,51 @@ def test_a_vector_of_the_wrong_length_is_refused() -> None:
 
 def test_a_description_names_the_options_of_active_decisions() -> None:
     assert algebra.describe(CHAIN, (1, 1, 0, 0, 1)) == {"depth": "2", "width_0": "32", "width_1": "16", "norm": "batch"}
+
+
+# ---------------------------------------------------------------- limits
+
+
+class Limited:
+    """Three decisions whose options cost as much as their indices, together at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.decisions = tuple(Decision(name=name, options=tuple("0123456789")) for name in "abc")
+        self._most = most
+
+    def build(self, architecture: Architecture) -> Any:
+        raise NotImplementedError
+
+    def admits(self, architecture: Architecture) -> bool:
+        return sum(architecture) <= self._most
+
+
+@given(st.integers(0, 27), st.integers(0, 2**32))
+def test_what_is_drawn_keeps_the_limits(most: int, seed: int) -> None:
+    space, rng = Limited(most), np.random.default_rng(seed)
+    a, b = algebra.sample(space, rng), algebra.sample(space, rng)
+    children = [algebra.mutate(space, a, rng)[0], algebra.crossover(space, a, b, rng)]
+    assert all(space.admits(each) for each in (a, b, *children))
+
+
+@pytest.mark.parametrize("rng", [None, np.random.default_rng(0)])
+def test_all_that_keep_the_limits_are_listed_once(rng: np.random.Generator | None) -> None:
+    listed = list(algebra.architectures(Limited(4), rng))
+    assert sorted(listed) == [a for a in product(range(10), repeat=3) if sum(a) <= 4]
+
+
+def test_a_walk_gives_up_a_prefix_as_soon_as_it_is_beyond_the_limits() -> None:
+    """Ten to the thirtieth architectures, of which 31 keep the limit."""
+    space = Limited(1)
+    space.decisions = tuple(Decision(name=f"d{i}", options=tuple("0123456789")) for i in range(30))
+    assert len(list(algebra.architectures(space, np.random.default_rng(0)))) == 31
+
+
+def test_neighbours_keep_the_limits() -> None:
+    assert sorted(algebra.neighbours(Limited(2), (1, 1, 0))) == [(0, 1, 0), (1, 0, 0)]
+
+
+def test_an_architecture_beyond_the_limits_is_not_valid() -> None:
+    algebra.validate(Limited(3), (1, 1, 1))
+    with pytest.raises(InputError, match=r"^architecture: \(2, 1, 1\) is beyond the limits"):
+        algebra.validate(Limited(3), (2, 1, 1))

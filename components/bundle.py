@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.backends.signing import verify_signature
-from components.encoding import Encoder, Values
+from components.encoding import FILES, Column, Encoder, Values
 from nas_core.errors import InputError, IntegrityError
 from nas_core.ledger import Signer, fingerprint
 from nas_core.store import create_file, make_folder, sync_folder
@@ -37,7 +37,11 @@ MODEL, ENCODER, SIGNATURE, PROFILE, CARD, PROVENANCE = (
     "provenance.json",
 )
 _MANIFEST, _SEAL = "manifest.json", "manifest.sig.json"
-_DATATYPES = {"numeric": "FP64", "categorical": "BYTES"}
+CONTENT, BASE64 = "content_type", "base64"
+"""A parameter of an input, and its value where the bytes that are meant come as base64 text."""
+
+_AT_ONCE = 256
+"""Rows that are encoded and predicted at a time: images are far larger as arrays than as files."""
 
 
 class Files(NamedTuple):
@@ -125,13 +129,19 @@ def describe(name: str, encoder: Encoder, classes: tuple[str, ...]) -> dict[str,
     return {
         "name": name,
         "platform": "onnx_onnxruntime",
-        "inputs": [{"name": c.name, "datatype": _DATATYPES[c.kind], "shape": [-1]} for c in encoder.columns],
+        "inputs": [_input(column) for column in encoder.columns],
         "outputs": [
             {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(classes)]},
             {"name": "label", "datatype": "BYTES", "shape": [-1]},
         ],
         "classes": list(classes),
     }
+
+
+def _input(column: Column) -> dict[str, Any]:
+    datatype = "FP64" if column.kind == "numeric" else "BYTES"
+    encoded = {"parameters": {CONTENT: BASE64}} if column.kind in FILES else {}
+    return {"name": column.name, "datatype": datatype, "shape": [-1], **encoded}
 
 
 @dataclass(frozen=True)
@@ -155,8 +165,9 @@ class Model:
         return tuple(self.signature["classes"])
 
     def predict(self, columns: Mapping[str, Values]) -> np.ndarray:
-        """Return probabilities, float32 (rows, classes), of raw columns; InputError as `Encoder.encode_columns`."""
-        return run(self.session, self.encoder.encode_columns(columns))
+        """Return probabilities, float32 (rows, classes), of raw columns; errors as `Encoder.encode_columns`."""
+        batches = self.encoder.encode_batches(columns, _AT_ONCE)
+        return np.concatenate([run(self.session, inputs) for inputs in batches])
 
 
 def open_model(folder: Path, digest: str | None = None, key: str | None = None, threads: int = 1) -> Model:

@@ -2,95 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from components.encodings.audio import Audio
+from components.encodings.image import Image
+from components.encodings.items import ItemError, Values
+from components.encodings.table import Categorical, Numeric, numbers, text_of
+from components.encodings.text import Text
 from nas_core.errors import InputError
 from nas_core.types import Port
 
 if TYPE_CHECKING:  # a server encodes without pandas
     import pandas as pd
 
-Values = Sequence[Any] | np.ndarray
-"""One value per row."""
+__all__ = ["Categorical", "Column", "Encoder", "Kind", "Media", "Numeric", "Values", "raw_columns", "text_of"]
+
+Kind = Literal["numeric", "categorical", "image", "text", "audio"]
+Media = Image | Text | Audio
+"""A column whose values are worth a model of their own; it is the only input then."""
+
+FILES = ("image", "audio")
+"""The kinds whose values are the bytes of files."""
 
 NUMERIC_PORT = "numeric"
-_INTERVALS = 32
+_MEDIA: Mapping[str, Callable[..., Media]] = {each.kind: each for each in (Image, Text, Audio)}
 
 
 class Column(NamedTuple):
     """A raw input column, as a caller of the model has to send it."""
 
     name: str
-    kind: Literal["numeric", "categorical"]
-
-
-@dataclass(frozen=True, slots=True)
-class Numeric:
-    """A numeric column: the place of a value among `knots`, standardised over the training rows.
-
-    A knot is every value that more than one in 32 training rows share, and quantiles of the other rows. So the rare
-    values beside a frequent one (a gain where most have none) are spread out as far as the frequent ones, and a stray
-    value counts as no more than the outermost knot. Between knots the place is linear. Missing and infinite values are
-    taken as the `median`.
-    """
-
-    name: str
-    median: float
-    knots: tuple[float, ...]
-    mean: float
-    scale: float
-
-    @classmethod
-    def fit(cls, name: str, values: np.ndarray) -> Numeric:
-        """Return the encoding for `values`, float64 (rows,); InputError if not one of them is finite."""
-        known = values[np.isfinite(values)]
-        if not len(known):
-            raise _never_known(name)
-        knots = _knots(known)
-        place = np.interp(known, knots, np.arange(len(knots)))
-        return cls(name, float(np.median(known)), tuple(knots.tolist()), float(place.mean()), float(place.std()) or 1.0)
-
-    def encode(self, values: np.ndarray) -> np.ndarray:
-        """Return the standardised places of `values`, float32 (rows,)."""
-        known = np.where(np.isfinite(values), values, self.median)
-        place = np.interp(known, self.knots, np.arange(len(self.knots)))
-        return ((place - self.mean) / self.scale).astype(np.float32)
-
-
-def _knots(known: np.ndarray) -> np.ndarray:
-    values, counts = np.unique(known, return_counts=True)
-    frequent = values[counts > len(known) / _INTERVALS]
-    others = known[~np.isin(known, frequent)]
-    if not len(others):
-        return frequent
-    levels = np.linspace(0, 1, max(2, _INTERVALS + 1 - len(frequent)))
-    return np.unique(np.concatenate([frequent, np.quantile(others, levels)]))
-
-
-@dataclass(frozen=True, slots=True)
-class Categorical:
-    """A categorical column: category i of the training rows is i + 1; 0 is missing, or was never seen."""
-
-    name: str
-    categories: tuple[str, ...]
-
-    @classmethod
-    def fit(cls, name: str, values: Values) -> Categorical:
-        """Return the encoding for `values`, their distinct texts, sorted; InputError if all are missing."""
-        categories = sorted({text for value in values if (text := text_of(value)) is not None})
-        if not categories:
-            raise _never_known(name)
-        return cls(name, tuple(categories))
-
-    def encode(self, values: Values) -> np.ndarray:
-        """Return the indices of `values`, int64 (rows,)."""
-        index: dict[str | None, int] = {category: i for i, category in enumerate(self.categories, start=1)}
-        return np.array([index.get(text_of(value), 0) for value in values], np.int64)
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -99,10 +46,11 @@ class Encoder:
 
     numeric: tuple[Numeric, ...]
     categorical: tuple[Categorical, ...]
+    media: tuple[Media, ...] = ()
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, columns: Sequence[Column]) -> Encoder:
-        """Return the encoder of `columns` for the training rows in `frame`."""
+        """Return the encoder of a table's `columns`, numeric and categorical, for the training rows in `frame`."""
         raw = raw_columns(frame, columns)
         return cls(
             tuple(Numeric.fit(c.name, raw[c.name]) for c in columns if c.kind == "numeric"),
@@ -115,33 +63,47 @@ class Encoder:
         return tuple(
             [Column(c.name, "numeric") for c in self.numeric]
             + [Column(c.name, "categorical") for c in self.categorical]
+            + [Column(c.name, c.kind) for c in self.media]
         )
 
     @cached_property
     def ports(self) -> tuple[Port, ...]:
-        """The inputs of a model: one port for all numeric columns, then one per categorical column."""
+        """The inputs of a model: one port for all numeric columns, then one per other column."""
         numeric = [Port(name=NUMERIC_PORT, shape=(len(self.numeric),))] if self.numeric else []
         return tuple(
             numeric
             + [Port(name=c.name, shape=(), dtype="int64", classes=len(c.categories) + 1) for c in self.categorical]
+            + [c.port for c in self.media]
         )
 
     def encode(self, frame: pd.DataFrame) -> tuple[np.ndarray, ...]:
         """Return the arrays of `frame`'s rows in port order; InputError as `encode_columns`."""
-        return self.encode_columns(raw_columns(frame, [c for c in self.columns if c.name in frame.columns]))
+        return self.encode_columns(self.raw(frame))
+
+    def raw(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Return those of our columns that `frame` has, as `raw_columns`."""
+        return raw_columns(frame, [c for c in self.columns if c.name in frame.columns])
 
     def encode_columns(self, columns: Mapping[str, Values]) -> tuple[np.ndarray, ...]:
         """Return the arrays of the rows that `columns` (name -> one value per row) hold, in port order.
 
         A missing value is None or NaN; other columns than ours are ignored. InputError if one of ours is missing, if
-        they differ in length, or if a numeric one holds what is no number.
+        they differ in length, or if a numeric one holds what is no number; ItemError for no image, text or clip.
         """
         rows = self._rows(columns)
-        numbers = np.empty((rows, len(self.numeric)), np.float32)
+        table = np.empty((rows, len(self.numeric)), np.float32)
         for i, column in enumerate(self.numeric):
-            numbers[:, i] = column.encode(_numbers(column.name, columns[column.name]))
-        indices = tuple(column.encode(columns[column.name]) for column in self.categorical)
-        return (numbers, *indices) if self.numeric else indices
+            table[:, i] = column.encode(numbers(column.name, columns[column.name]))
+        others = tuple(column.encode(columns[column.name]) for column in (*self.categorical, *self.media))
+        return (table, *others) if self.numeric else others
+
+    def encode_batches(self, columns: Mapping[str, Values], size: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield what `encode_columns` returns, for up to `size` rows at a time; no rows are one empty batch."""
+        for start in range(0, max(1, self._rows(columns)), size):
+            try:
+                yield self.encode_columns({c.name: columns[c.name][start : start + size] for c in self.columns})
+            except ItemError as error:
+                raise ItemError(error.column, start + error.row, error.reason) from error
 
     def _rows(self, columns: Mapping[str, Values]) -> int:
         absent = [c.name for c in self.columns if c.name not in columns]
@@ -156,7 +118,11 @@ class Encoder:
 
     def to_json(self) -> dict[str, Any]:
         """Return this encoder as JSON values."""
-        return asdict(self)
+        return {
+            "numeric": [asdict(column) for column in self.numeric],
+            "categorical": [asdict(column) for column in self.categorical],
+            "media": media_to_json(self.media),
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Encoder:
@@ -164,34 +130,26 @@ class Encoder:
         return cls(
             tuple(Numeric(c["name"], c["median"], tuple(c["knots"]), c["mean"], c["scale"]) for c in value["numeric"]),
             tuple(Categorical(c["name"], tuple(c["categories"])) for c in value["categorical"]),
+            media_from_json(value.get("media", ())),
         )
 
 
-def text_of(value: Any) -> str | None:
-    """Return a category or class as text: None if it is missing, and 1 for 1.0, which a missing value makes of 1."""
-    if value is None:
-        return None
-    if isinstance(value, float | np.floating):
-        return None if np.isnan(value) else str(int(value)) if value.is_integer() else str(value)
-    return str(value)
+def media_to_json(media: Sequence[Media]) -> list[dict[str, Any]]:
+    """Return encodings of images, texts and clips as JSON values."""
+    return [{"kind": each.kind, **asdict(each)} for each in media]
 
 
-def _never_known(name: str) -> InputError:
-    return InputError(f"column {name!r}: no training row has a value; add it to task.drop")
-
-
-def _numbers(name: str, values: Values) -> np.ndarray:
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "biuf" and any(isinstance(value, str) for value in values):
-            raise TypeError("got text")
-        return array.astype(np.float64).reshape(len(values))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"column {name!r}: expected one number a row, or null where missing ({error})") from error
+def media_from_json(values: Sequence[Mapping[str, Any]]) -> tuple[Media, ...]:
+    """Return the encodings that `media_to_json` wrote."""
+    found = []
+    for value in values:
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "kind"}
+        found.append(_MEDIA[value["kind"]](**fields))
+    return tuple(found)
 
 
 def raw_columns(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.ndarray]:
-    """Return columns of `frame` as arrays in which missing is NaN (numeric, float64) or None (categorical, object).
+    """Return columns of `frame` as arrays in which missing is NaN (numeric, float64) or None (any other, object).
 
     InputError for a numeric column that holds something else.
     """
@@ -202,5 +160,5 @@ def raw_columns(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.
             raw[name] = series.to_numpy(np.float64, na_value=np.nan)
         else:
             values = series.astype(object).where(series.notna(), None).to_numpy()
-            raw[name] = _numbers(name, values) if kind == "numeric" else values
+            raw[name] = numbers(name, values) if kind == "numeric" else values
     return raw

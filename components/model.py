@@ -81,7 +81,7 @@ def _build(folder: Path) -> nn.Module:
     return module
 
 
-def predict(module: nn.Module, inputs: Sequence[np.ndarray], batch: int = 4096) -> np.ndarray:
+def predict(module: nn.Module, inputs: Sequence[np.ndarray], batch: int = 512) -> np.ndarray:
     """Return class probabilities, float32 (rows, classes), of the logits of `module`, which is on the CPU.
 
     `inputs` are arrays (rows, ...) in port order; `batch` rows are computed at a time.

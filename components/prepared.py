@@ -1,6 +1,6 @@
 """What data preparation leaves behind: a folder that every later stage reads and none changes.
 
-schema.json                  target, classes, sensitive columns, rows, digest; written last: the folder is whole
+schema.json                  kind, target, classes, sensitive columns, rows, digest; written last: the folder is whole
 encoder.json  profile.json   how a raw row becomes arrays; what the training rows looked like
 <split>.npz                  `input_0`, `input_1` ... in port order, and `target`
 <split>.parquet              the same rows, raw
@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.encoding import Encoder
+from nas_core import registry
 from nas_core.errors import InputError, unknown
 from nas_core.types import Port, Signature
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nas_core.interfaces import Task
 
 SPLITS = ("train", "validation", "test", "audit")
 Arrays = tuple[tuple[np.ndarray, ...], np.ndarray]
@@ -34,8 +37,9 @@ Arrays = tuple[tuple[np.ndarray, ...], np.ndarray]
 class Prepared:
     """A prepared data set.
 
-    `positive` is the index of the favourable class, if there is one; `digest` the sha256 over schema, encoder and
-    arrays. Splits are train, validation, test and audit; the search is given the first two only.
+    `kind` is the kind of task; `positive` is the index of the favourable class, if there is one; `digest` the sha256
+    over schema, encoder and arrays. Splits are train, validation, test and audit; the search is given the first two
+    only.
     """
 
     folder: Path
@@ -45,6 +49,7 @@ class Prepared:
     sensitive: tuple[str, ...]
     encoder: Encoder
     digest: str = ""
+    kind: str = "tabular"
 
     @classmethod
     def load(cls, folder: Path) -> Prepared:
@@ -61,6 +66,7 @@ class Prepared:
             sensitive=tuple(schema["sensitive"]),
             encoder=Encoder.from_json(json.loads((folder / "encoder.json").read_text(encoding="utf-8"))),
             digest=schema["digest"],
+            kind=schema["kind"],
         )
 
     @cached_property
@@ -78,6 +84,11 @@ class Prepared:
         """Read the encoded rows of `split`."""
         with np.load(self._path(split, "npz"), allow_pickle=False) as stored:
             return tuple(stored[f"input_{i}"] for i in range(len(stored.files) - 1)), stored["target"]
+
+    def task(self, *splits: str) -> Task:
+        """Return the task that knows these splits, and no other."""
+        task: Task = registry.load("tasks", self.kind)(self.signature, {split: self.arrays(split) for split in splits})
+        return task
 
     def frame(self, split: str) -> pd.DataFrame:
         """Read the raw rows of `split`: the inputs, the sensitive columns and the target, in the arrays' order."""
@@ -107,6 +118,7 @@ def write(
     _write_json(folder / "encoder.json", prepared.encoder.to_json())
     _write_json(folder / "profile.json", profile)
     schema = {
+        "kind": prepared.kind,
         "target": prepared.target,
         "classes": list(prepared.classes),
         "positive": prepared.positive,

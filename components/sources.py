@@ -4,40 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from components.encoding import text_of
-from components.spec import BuiltinSource, FileSource
+from components.encodings.table import text_of
+from components.readers.files import read_folder, read_lines
+from components.readers.npz import read_npz
+from components.spec_task import BuiltinSource, FileSource, FolderSource, LinesSource, NpzSource, Source
 from nas_core.errors import InputError, unknown
 
-BUILTIN = ("adult", "breast-cancer", "digits")
-_ADULT = Path(__file__).parent / "data_prep" / "datasets" / "adult.parquet"
+BUILTIN = ("adult", "breast-cancer", "digits", "fashion-mnist")
+_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".npz": "npz"}
+_DATASETS = Path(__file__).parent / "data_prep" / "datasets"
 
 
-def read(source: BuiltinSource | FileSource, base: Path) -> pd.DataFrame:
-    """Return the table of `source`; a relative path starts at `base`.
+def read(source: Source, base: Path) -> pd.DataFrame:
+    """Return the table of `source`, rows numbered from 0; a relative path starts at `base`.
 
-    An npz holds `x` (rows, columns) and `y` (rows,), which becomes the column `y`, and the names of the other columns
-    in `columns` if they shall not be x0, x1 ... InputError for a file that is missing, empty or not of its kind, for
-    a table without rows, and for two columns of one name.
+    A column may hold files, images or clips, as bytes. InputError for a file that is missing, empty or not of its kind,
+    for a table without rows, and for two columns of one name.
     """
     if isinstance(source, BuiltinSource):
         return _builtin(source.name)
     path = base / Path(source.path).expanduser()
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise InputError(f"source.path: {path} {what}; a relative path starts at {base}")
-    if path.stat().st_size == 0:
-        raise InputError(f"source.path: {path} is empty; it must hold a {source.kind} table")
-    readers = {"csv": _read_csv, "parquet": _read_parquet, "npz": _read_npz}
-    frame = readers[source.kind](path)
+    match source:
+        case LinesSource():
+            frame = read_lines(path, source.encoding)
+        case FolderSource():
+            frame = read_folder(path)
+        case _:
+            frame = _read_file(source, path, base)
     names = [str(column) for column in frame.columns]
     _check_names(path, names)
     if frame.empty:
@@ -45,26 +47,59 @@ def read(source: BuiltinSource | FileSource, base: Path) -> pd.DataFrame:
     return frame.set_axis(names, axis="columns")
 
 
+def _read_file(source: FileSource | NpzSource, path: Path, base: Path) -> pd.DataFrame:
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise InputError(f"source.path: {path} {what}; a relative path starts at {base}")
+    if path.stat().st_size == 0:
+        raise InputError(f"source.path: {path} is empty; it must hold a {source.kind} table")
+    if isinstance(source, NpzSource):
+        return read_npz(path, source.rate)
+    return _read_csv(path) if source.kind == "csv" else _read_parquet(path)
+
+
+def other_source(path: Path, usual: Source) -> Source:
+    """Return the source of other data at `path`, by its suffix, else read as the `usual` lines or folder.
+
+    InputError if that does not say how to read it.
+    """
+    kind = _SUFFIXES.get(path.suffix.lower())
+    if kind == "npz":
+        return NpzSource(kind="npz", path=str(path), rate=usual.rate if isinstance(usual, NpzSource) else None)
+    if kind is not None:
+        return FileSource.model_validate({"kind": kind, "path": str(path)})
+    if isinstance(usual, LinesSource | FolderSource):
+        return usual.model_copy(update={"path": str(path)})
+    raise InputError(f"must end in {', '.join(_SUFFIXES)}, got {str(path)!r}")
+
+
 def fingerprint(frame: pd.DataFrame) -> str:
     """Return the SHA-256, in hex, of names, kinds and values: the same for the same table in another file format."""
     total = hashlib.sha256(f"{len(frame)} rows".encode())
     for name in frame.columns:
-        series = frame[name]
-        numeric = pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series)
-        if numeric:
-            numbers = series.to_numpy(np.float64, na_value=np.nan) + 0.0  # -0 and 0 are one value, and so are all NaN
-            content = np.where(np.isnan(numbers), np.nan, numbers).tobytes()
-        else:
-            codes, values = pd.factorize(series.astype(object).where(series.notna(), None).map(text_of))
-            content = repr(list(values)).encode() + codes.astype(np.int64).tobytes()
-        total.update(f"{name!r} {'numeric' if numeric else 'text'} {len(content)}".encode())
+        kind, content = _content(frame[name])
+        total.update(f"{name!r} {kind} {len(content)}".encode())
         total.update(content)
     return total.hexdigest()
 
 
+def _content(series: pd.Series[Any]) -> tuple[str, bytes]:
+    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
+        numbers = series.to_numpy(np.float64, na_value=np.nan) + 0.0  # -0 and 0 are one value, and so are all NaN
+        return "numeric", np.where(np.isnan(numbers), np.nan, numbers).tobytes()
+    values = series.astype(object).where(series.notna(), None)
+    if any(isinstance(value, bytes) for value in values):
+        files = (
+            hashlib.sha256(value).digest() if isinstance(value, bytes) else repr(value).encode() for value in values
+        )
+        return "files", b"".join(files)
+    codes, texts = pd.factorize(values.map(text_of))
+    return "text", repr(list(texts)).encode() + codes.astype(np.int64).tobytes()
+
+
 def _builtin(name: str) -> pd.DataFrame:
-    if name == "adult":
-        return pd.read_parquet(_ADULT)
+    if name in ("adult", "fashion-mnist"):
+        return pd.read_parquet(_DATASETS / f"{name.replace('-', '_')}.parquet")
     from sklearn.datasets import load_breast_cancer, load_digits
 
     if name == "breast-cancer":
@@ -106,35 +141,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         ) from error
     plain: pd.DataFrame = frame.reset_index(drop=frame.index.name is None)
     return plain
-
-
-def _read_npz(path: Path) -> pd.DataFrame:
-    try:
-        with zipfile.ZipFile(path):
-            pass  # numpy would take anything that is no archive for a pickle
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in ("x", "y", "columns") if key in stored}
-            keys = list(stored)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"source.path: {path} does not read as npz ({error}); save numbers with numpy.savez(path, x=..., y=...)"
-        ) from error
-    if "x" not in arrays or "y" not in arrays:
-        raise InputError(f"source.path: {path} must hold the arrays x and y, found {', '.join(keys) or 'none'}")
-    x, y = arrays["x"], arrays["y"]
-    if x.ndim != 2 or y.shape != x.shape[:1]:
-        raise InputError(
-            f"source.path: {path} must hold x of shape (rows, columns) and y of shape (rows,), got {x.shape}, {y.shape}"
-        )
-    names = [_decoded(name) for name in arrays.get("columns", [f"x{i}" for i in range(x.shape[1])])]
-    if len(names) != x.shape[1]:
-        raise InputError(f"source.path: {path} names {len(names)} columns, but x has {x.shape[1]}")
-    _check_names(path, [*names, "y"])
-    return pd.DataFrame(x, columns=names).assign(y=[_decoded(v) for v in y] if y.dtype.kind in "SU" else y)
-
-
-def _decoded(name: object) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:

@@ -8,74 +8,42 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from components.spec_task import (
+    AudioTask,
+    BuiltinSource,
+    CommonTask,
+    FileSource,
+    FolderSource,
+    Holdout,
+    ImageTask,
+    LinesSource,
+    NpzSource,
+    Source,
+    Split,
+    TabularTask,
+    TaskSpec,
+    TextTask,
+)
 from components.spec_types import Above0, Name, Positive, Share, Strict, Text
 
-
-class BuiltinSource(Strict):
-    """Data that evernas or scikit-learn ships: `adult`, `breast-cancer`, `digits`."""
-
-    kind: Literal["builtin"]
-    name: Text
-
-
-class FileSource(Strict):
-    """A table in a file; the format is `kind`."""
-
-    kind: Literal["csv", "parquet", "npz"]
-    path: Text
-    """A relative path is looked up beside the spec."""
-
-
-Source = Annotated[BuiltinSource | FileSource, Field(discriminator="kind")]
-
-
-class Holdout(Strict):
-    """Rows set aside as test by the source itself: those where `column`, as text, equals `value`; it is dropped."""
-
-    column: Text
-    value: str
-
-
-Test = Annotated[
-    Annotated[Share, Tag("share")] | Annotated[Holdout, Tag("rows")],
-    Discriminator(lambda value: "rows" if isinstance(value, dict | Holdout) else "share"),
+__all__ = [  # the models of `components.spec_task` too, so that all of a spec is found here
+    "AudioTask",
+    "BuiltinSource",
+    "CommonTask",
+    "FileSource",
+    "FolderSource",
+    "Holdout",
+    "ImageTask",
+    "LinesSource",
+    "NpzSource",
+    "Source",
+    "Split",
+    "TabularTask",
+    "TaskSpec",
+    "TextTask",
 ]
-
-
-class Split(Strict):
-    """Shares of the rows, stratified by the target and seeded by the spec's `seed`; what is left is for training."""
-
-    validation: Share = 0.15
-    """Rows that the search compares candidates on."""
-    audit: Share = 0.15
-    """Rows of the fairness audit; the search never sees them."""
-    test: Test = 0.15
-    """A share, or the source's own test rows; then the other shares are of the rows that are left."""
-
-    @model_validator(mode="after")
-    def _leaves_rows_for_training(self) -> Split:
-        taken = self.validation + self.audit + (self.test if isinstance(self.test, float) else 0.0)
-        if taken >= 1:
-            raise ValueError(f"validation, audit and test must be less than 1 together, got {taken:.2f}; lower them")
-        return self
-
-
-class TaskSpec(Strict):
-    """What is to be learned: a table, its target column, and the columns that a fairness audit looks at."""
-
-    kind: Literal["tabular"]
-    source: Source
-    target: Text
-    """The column of classes to predict."""
-    positive: str | None = None
-    """The favourable class for the fairness audit; default: the rarer of two classes."""
-    drop: tuple[Text, ...] = ()
-    """Columns that the model does not get."""
-    sensitive: tuple[Text, ...] = ()
-    """Columns whose groups the audit compares; to keep one from the model, list it in `drop` too."""
-    split: Split = Split()
 
 
 class Part(Strict):

@@ -6,6 +6,7 @@ which is called with a stand-in for the data. It loads torch.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,15 @@ import numpy as np
 import pandas as pd
 
 from components import parts, sources
-from components.encoding import text_of
-from components.spec import Holdout, Part, Spec, TaskSpec
+from components.encoding import Media
+from components.encodings.audio import Audio
+from components.encodings.image import Image
+from components.encodings.items import ItemError
+from components.encodings.table import text_of
+from components.encodings.text import Text
+from components.spec import Part, Spec
 from components.spec_errors import Problem, not_among
+from components.spec_task import AudioTask, Holdout, ImageTask, MediaTask, TabularTask, TaskSpec, TextTask
 from components.yaml_lines import Location
 from nas_core import registry
 from nas_core.errors import InputError
@@ -25,21 +32,20 @@ from nas_core.registry import Group
 from nas_core.types import Port, Signature
 
 _ROWS = 64
+_PIXELS = 32
 
 
 def failed_checks(spec: Spec, base: Path) -> Iterator[Problem]:
     """Yield what is wrong with `spec` on this machine; relative paths start from `base`."""
-    yield from list(_options(spec)) or _ranges(spec)
-    yield from _data(spec, base)
-
-
-def _data(spec: Spec, base: Path) -> Iterator[Problem]:
     try:
-        table = sources.read(spec.task.source, base)
+        table: pd.DataFrame | None = sources.read(spec.task.source, base)
+    except InputError as error:
+        table = None
+        yield Problem.of(error, ("task",))
+    yield from list(_options(spec)) or _ranges(spec, table)
+    if table is not None:
         yield from _columns(spec.task, table)
         yield from _uses(spec, table)
-    except InputError as error:
-        yield Problem.of(error, ("task",))
     try:
         if spec.drift.source is not None:
             sources.read(spec.drift.source, base)
@@ -49,8 +55,11 @@ def _data(spec: Spec, base: Path) -> Iterator[Problem]:
 
 def _columns(task: TaskSpec, table: pd.DataFrame) -> Iterator[Problem]:
     named: list[tuple[Location, str]] = [(("task", "target"), task.target)]
-    for key, columns in (("drop", task.drop), ("sensitive", task.sensitive)):
-        named += [(("task", key, i), column) for i, column in enumerate(columns)]
+    if isinstance(task, TabularTask):
+        named += [(("task", "drop", i), column) for i, column in enumerate(task.drop)]
+    else:
+        named.append((("task", "column"), task.column))
+    named += [(("task", "sensitive", i), column) for i, column in enumerate(task.sensitive)]
     values: list[tuple[Location, str, str]] = []
     if task.positive is not None:
         values.append((("task", "positive"), task.target, task.positive))
@@ -60,10 +69,20 @@ def _columns(task: TaskSpec, table: pd.DataFrame) -> Iterator[Problem]:
     for location, column in named:
         if column not in table:
             yield Problem(location, not_among(column, table.columns))
+    if not isinstance(task, TabularTask) and task.column in table:
+        yield from _unreadable(task, table)
     for location, column, value in values:
         known = {str(text_of(v)) for v in table[column].dropna().unique()} if column in table else {value}
         if value not in known:
             yield Problem(location, not_among(value, known))
+
+
+def _unreadable(task: MediaTask, table: pd.DataFrame) -> Iterator[Problem]:
+    value = _first(task, table)
+    try:
+        _media(task, value).encode([value])
+    except ItemError as error:
+        yield Problem(("task", "column"), f"the first value of {task.column!r}: {error.reason}")
 
 
 def _uses(spec: Spec, table: pd.DataFrame) -> Iterator[Problem]:
@@ -72,6 +91,7 @@ def _uses(spec: Spec, table: pd.DataFrame) -> Iterator[Problem]:
         if bins.column in table and not pd.api.types.is_numeric_dtype(table[bins.column]):
             fix = "its values are the groups; remove its bins"
             yield Problem(("fairness", "bins", i, "column"), f"{bins.column!r} is not numeric, {fix}")
+    yield from _rates(spec)
     classes = table[spec.task.target].nunique() if spec.task.target in table else 2
     if classes == 2:
         return
@@ -82,6 +102,17 @@ def _uses(spec: Spec, table: pd.DataFrame) -> Iterator[Problem]:
     if spec.fairness.metric != "accuracy" and spec.task.sensitive and spec.task.positive is None:
         rule = f"{spec.fairness.metric} needs a favourable class, and of {classes} classes none is named"
         yield Problem(("fairness", "metric"), f"{rule}; set task.positive, or the metric to accuracy")
+
+
+def _rates(spec: Spec) -> Iterator[Problem]:
+    """Yield that the space's filters are for another rate than the clips have, where it has such an option."""
+    if not isinstance(spec.task, AudioTask) or spec.search.space.kind not in registry.targets("spaces"):
+        return
+    options = {o.name: o.default for o in registry.options(registry.load("spaces", spec.search.space.kind))}
+    rate = {**options, **spec.search.space.options}.get("sample_rate", spec.task.sample_rate)
+    if rate != spec.task.sample_rate:
+        rule = f"the space is for {rate} samples a second, the task has {spec.task.sample_rate}; set both to one value"
+        yield Problem(("search", "space"), rule)
 
 
 def _options(spec: Spec) -> Iterator[Problem]:
@@ -109,9 +140,9 @@ def _option_problems(at: Location, group: Group, part: Part) -> Iterator[Problem
         yield Problem(at + problem.location, problem.message)
 
 
-def _ranges(spec: Spec) -> Iterator[Problem]:
+def _ranges(spec: Spec, table: pd.DataFrame | None) -> Iterator[Problem]:
     try:
-        signature, task = _stand_in(spec)
+        signature, task = _stand_in(spec, table)
         space = parts.build_space(spec, signature)
     except InputError as error:
         yield Problem.of(error)
@@ -127,12 +158,38 @@ def _ranges(spec: Spec) -> Iterator[Problem]:
         yield Problem.of(error)
 
 
-def _stand_in(spec: Spec) -> tuple[Signature, Task]:
-    """Return a table of few rows with all kinds of columns, as a task of the spec's kind."""
+def _stand_in(spec: Spec, table: pd.DataFrame | None) -> tuple[Signature, Task]:
+    """Return few rows of what the task's data will look like, as a task of the spec's kind."""
     target = Port(name=spec.task.target, shape=(2,), classes=2)
-    inputs = (Port(name="numeric", shape=(4,)), Port(name="category", shape=(), dtype="int64", classes=3))
-    signature = Signature(inputs=inputs, outputs=(target,))
+    signature = Signature(inputs=_ports(spec.task, table), outputs=(target,))
     classes = np.arange(_ROWS, dtype=np.int64) % 2
-    rows = ((np.zeros((_ROWS, 4), np.float32), classes), classes)
+    rows = (tuple(np.zeros((_ROWS, *port.shape), port.dtype) for port in signature.inputs), classes)
     task: Task = registry.load("tasks", spec.task.kind)(signature, {"train": rows, "validation": rows})
     return signature, task
+
+
+def _ports(task: TaskSpec, table: pd.DataFrame | None) -> tuple[Port, ...]:
+    if isinstance(task, TabularTask):
+        return Port(name="numeric", shape=(4,)), Port(name="category", shape=(), dtype="int64", classes=3)
+    return (_media(task, _first(task, table)).port,)
+
+
+def _media(task: MediaTask, value: Any) -> Media:
+    """Return the encoding of `task`, as far as one value tells it."""
+    match task:
+        case TextTask():
+            return Text(task.column, task.length, ("word",) * task.vocabulary, 0)
+        case AudioTask():
+            return Audio(task.column, task.sample_rate, round(task.sample_rate * task.seconds))
+        case ImageTask():
+            with contextlib.suppress(InputError):
+                return Image.fit(task.column, [value], size=task.size, channels=task.channels)
+            size, figures = task.size or _PIXELS, (1.0,) * (task.channels or 3)
+            return Image(task.column, size, size, figures, figures)
+
+
+def _first(task: MediaTask, table: pd.DataFrame | None) -> Any:
+    """Return the first value of the column that the model is given, None if there is none."""
+    if table is None or task.column not in table:
+        return None
+    return next(iter(table[task.column].dropna()), None)

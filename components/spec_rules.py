@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from components.parts import GROUPS
-from components.spec import Holdout, ObjectiveSpec, Spec, TaskSpec
+from components.spec import ObjectiveSpec, Spec
 from components.spec_errors import Problem
+from components.spec_task import Holdout, MediaTask, TabularTask, TaskSpec
 from components.yaml_lines import Location
 from nas_core import registry
 from nas_core.errors import unknown
@@ -56,17 +57,31 @@ def _kinds(spec: Spec) -> Iterator[Problem]:
 
 
 def _columns(task: TaskSpec) -> Iterator[Problem]:
-    for key, columns in (("drop", task.drop), ("sensitive", task.sensitive)):
+    for key, columns in (("drop", task.drop if isinstance(task, TabularTask) else ()), ("sensitive", task.sensitive)):
         yield from _repeated(("task", key), columns)
         if task.target in columns:
             at = ("task", key, columns.index(task.target))
             yield Problem(at, f"{task.target!r} is the target, which is always kept and never an input; remove it here")
+    if not isinstance(task, TabularTask):
+        yield from _input_column(task)
     if isinstance(task.split.test, Holdout):
         column, here = task.split.test.column, ("task", "split", "test", "column")
         if column == task.target:
             yield Problem(here, f"{column!r} is the target; name the column that tells test rows from others")
         if column in task.sensitive:
             yield Problem(here, f"{column!r} is dropped after the split and cannot be sensitive; use another column")
+
+
+def _input_column(task: MediaTask) -> Iterator[Problem]:
+    column, test = task.column, task.split.test
+    if column == task.target:
+        yield Problem(("task", "column"), f"{column!r} is the target; name the column that the model is given")
+    if column in task.sensitive:
+        fix = f"holds the {task.kind} itself and has no groups; name a column beside it"
+        yield Problem(("task", "sensitive", task.sensitive.index(column)), f"{column!r} {fix}")
+    if isinstance(test, Holdout) and test.column == column:
+        fix = f"holds the {task.kind} itself; name the column that tells test rows from others"
+        yield Problem(("task", "split", "test", "column"), f"{column!r} {fix}")
 
 
 def _bins(spec: Spec) -> Iterator[Problem]:

@@ -16,11 +16,21 @@ def _is_name(value: str) -> str:
     return value
 
 
+def _is_encoding(value: str) -> str:
+    try:
+        "a".encode(value)
+    except (LookupError, ValueError):
+        raise ValueError(f"unknown encoding {value[:60]!r}; write one such as utf-8, latin-1 or cp1252") from None
+    return value
+
+
 Name = Annotated[str, AfterValidator(_is_name), Field(json_schema_extra={"pattern": _NAME})]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Above0 = Annotated[float, Field(gt=0)]
+SampleRate = Annotated[int, Field(ge=1_000, le=384_000)]
+Encoding = Annotated[str, AfterValidator(_is_encoding)]
 
 
 class Strict(BaseModel):

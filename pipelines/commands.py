@@ -8,7 +8,7 @@ import secrets
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.table import Table
 
 from nas_core.errors import InputError
 from nas_core.registry import Option
+
+if TYPE_CHECKING:
+    from components.spec import Source
 
 EXIT_DRIFT = 10
 
@@ -95,7 +98,7 @@ def check_drift(spec_path: Path, root: Path, window: Path | None, *, as_json: bo
         raise InputError(f"{spec.name}: has no champion in {root} to compare with; `evernas run {spec_path}` makes one")
     source, base = spec.drift.source or spec.task.source, spec_path.parent
     if window is not None:
-        source, base = _file_source(window), Path()
+        source, base = _window(window, source), Path()
     profile = bundle_folder(root / "champions" / spec.name, deployed.digest) / PROFILE
     found = check(spec.drift, profile, read(source, base), spec.seed)
     if as_json:
@@ -105,13 +108,13 @@ def check_drift(spec_path: Path, root: Path, window: Path | None, *, as_json: bo
     return EXIT_DRIFT if found["verdict"] == "drift" else 0
 
 
-def _file_source(path: Path) -> Any:
-    from components.spec import FileSource
+def _window(path: Path, usual: Source) -> Source:
+    from components.sources import other_source
 
-    kinds = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".npz": "npz"}
-    if path.suffix not in kinds:
-        raise InputError(f"--window: must end in {', '.join(kinds)}, got {str(path)!r}")
-    return FileSource.model_validate({"kind": kinds[path.suffix], "path": str(path)})
+    try:
+        return other_source(path, usual)
+    except InputError as error:
+        raise InputError(f"--window: {error}") from error
 
 
 def _show_drift(found: dict[str, Any]) -> None:

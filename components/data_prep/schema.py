@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from components.encoding import NUMERIC_PORT, Column, text_of
-from components.spec import TaskSpec
+from components.encoding import FILES, NUMERIC_PORT, Column, text_of
+from components.spec_task import TabularTask, TaskSpec
 from nas_core.errors import InputError, unknown
 
 MAX_CATEGORIES = 256
@@ -19,20 +19,26 @@ MAX_CLASSES = 100
 
 def check_names(frame: pd.DataFrame, task: TaskSpec) -> None:
     """Raise InputError for a column that the task names and `frame` has not."""
-    named = {"target": [task.target], "drop": task.drop, "sensitive": task.sensitive}
+    named: dict[str, Sequence[str]] = {"target": [task.target], "sensitive": task.sensitive}
+    if isinstance(task, TabularTask):
+        named["drop"] = task.drop
+    else:
+        named["column"] = [task.column]
     if not isinstance(task.split.test, float):
         named["split.test.column"] = [task.split.test.column]
     for key, columns in named.items():
         for column in columns:
             if column not in frame:
                 raise unknown(f"task.{key}", column, map(str, frame.columns))
-    for key in ("drop", "sensitive", "split.test.column"):
+    for key in ("drop", "column", "sensitive", "split.test.column"):
         if task.target in named.get(key, ()):
             raise InputError(f"task.{key}: {task.target!r} is the target and cannot be used so; name another column")
 
 
 def input_columns(frame: pd.DataFrame, task: TaskSpec) -> tuple[Column, ...]:
     """Return the columns that a model is given, with their kinds; InputError for one that it cannot be given."""
+    if not isinstance(task, TabularTask):
+        return (Column(task.column, task.kind),)
     dropped = {task.target, *task.drop}
     columns = tuple(Column(name, _kind(frame[name])) for name in map(str, frame.columns) if name not in dropped)
     if not columns:
@@ -90,9 +96,10 @@ def _check_text(column: pd.Series[Any]) -> None:
         {type(value).__name__ for value in known.astype(object) if not isinstance(value, str | bool | int)}
     )
     if strange:
+        fix = f"; files are for task.kind {' or '.join(FILES)}" if strange == ["bytes"] else ""
         raise InputError(
             f"column {column.name!r}: holds {', '.join(strange)}, neither numbers nor text; "
-            "convert it, or add it to task.drop"
+            f"convert it, or add it to task.drop{fix}"
         )
     distinct = known.nunique()
     if distinct > min(MAX_CATEGORIES, max(2, len(column) // 2)):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.encoding import text_of
+from components.encodings.table import text_of
 from components.prepared import SPLITS
-from components.spec import Holdout, Split
+from components.spec_task import Holdout, Split
 from nas_core.errors import InputError
 
 Rows = Mapping[str, np.ndarray]

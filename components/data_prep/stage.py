@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pandas as pd
 from components import prepared, sources
 from components.data_prep.schema import check_names, classes_of, input_columns, positive_of
 from components.data_prep.splits import split_rows
-from components.encoding import Encoder
+from components.encoding import Column, Encoder, Media, raw_columns
+from components.encodings.audio import Audio
+from components.encodings.image import Image
+from components.encodings.items import naming_rows
+from components.encodings.text import Text
 from components.prepared import SPLITS, Prepared
 from components.profile import Profile
-from components.spec import Holdout, TaskSpec
+from components.spec_task import AudioTask, Holdout, ImageTask, TabularTask, TaskSpec, TextTask
 from nas_core.errors import InputError
 
 
@@ -23,11 +28,12 @@ def prepare(task: TaskSpec, seed: int, base: Path, out: Path) -> dict[str, Any]:
 
     Rows without a target are left out, and counted in the result, which also holds rows per split, columns with their
     missing rows, classes with their shares, and digests of source and outcome. Relative paths start at `base`. An
-    InputError names the column, value or key that does not fit; nothing is written then.
+    InputError names the column, value or key that does not fit, and the row, counted from 0, whose image, text or clip
+    does not read; nothing is written then.
     """
     table = sources.read(task.source, base)
     check_names(table, task)
-    frame = table[table[task.target].notna()].reset_index(drop=True)
+    frame = table[table[task.target].notna()]
     if frame.empty:
         raise InputError(
             f"task.target: {task.target!r} is missing in every row; name the column that holds the classes"
@@ -37,15 +43,20 @@ def prepare(task: TaskSpec, seed: int, base: Path, out: Path) -> dict[str, Any]:
     rows = split_rows(frame, target, classes, task.split, seed)
     frame = _without_holdout(frame, task)
     columns = input_columns(frame, task)
+    frames = {split: frame.iloc[rows[split]] for split in SPLITS}
+    with naming_rows(frames["train"]):
+        encoder = _fit(task, frames["train"], columns)
+        profile = Profile.of(frames["train"], columns, encoder.media, fitted=True)
+    arrays = {}
+    for split in SPLITS:
+        with naming_rows(frames[split]):
+            arrays[split] = (encoder.encode(frames[split]), target[rows[split]])
     kept = [name for name in frame if name in {c.name for c in columns} | {*task.sensitive, task.target}]
-    frames = {split: frame.loc[rows[split], kept] for split in SPLITS}
-
-    encoder = Encoder.fit(frames["train"], columns)
     whole = prepared.write(
-        Prepared(out, task.target, classes, positive, task.sensitive, encoder),
-        {split: (encoder.encode(frames[split]), target[rows[split]]) for split in SPLITS},
-        frames,
-        Profile.of(frames["train"], columns).to_json(),
+        Prepared(out, task.target, classes, positive, task.sensitive, encoder, kind=task.kind),
+        arrays,
+        {split: frames[split][kept] for split in SPLITS},
+        profile.to_json(),
     )
     shares = np.bincount(target) / len(target)
     return {
@@ -59,6 +70,21 @@ def prepare(task: TaskSpec, seed: int, base: Path, out: Path) -> dict[str, Any]:
         "source": sources.fingerprint(table),
         "digest": whole.digest,
     }
+
+
+def _fit(task: TaskSpec, frame: pd.DataFrame, columns: Sequence[Column]) -> Encoder:
+    """Return the encoder of the training rows in `frame` as the task wants it."""
+    if isinstance(task, TabularTask):
+        return Encoder.fit(frame, columns)
+    values = raw_columns(frame, columns)[task.column]
+    match task:
+        case ImageTask():
+            made: Media = Image.fit(task.column, values, size=task.size, channels=task.channels)
+        case TextTask():
+            made = Text.fit(task.column, values, vocabulary=task.vocabulary, length=task.length)
+        case AudioTask():
+            made = Audio.fit(task.column, values, sample_rate=task.sample_rate, seconds=task.seconds)
+    return Encoder((), (), (made,))
 
 
 def _without_holdout(frame: pd.DataFrame, task: TaskSpec) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from components.deploy.gates import Gate
+from components.deploy.wording import asked_with, how_to_ask, limits, plain
 from components.prepared import Prepared
 
 _VERSIONS = ("evernas", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "scikit-learn", "fairlearn")
@@ -34,7 +35,8 @@ class Facts:
 
 def model_card(facts: Facts) -> str:
     """Return the model card, in Markdown."""
-    return "\n\n".join([*_purpose(facts), *_data(facts), *_figures(facts), *_fairness(facts), *_limits(facts)]) + "\n"
+    parts = [*_purpose(facts), *_data(facts), *_figures(facts), *_fairness(facts), *_limits(facts)]
+    return "\n\n".join([*parts, *how_to_ask(facts.name, facts.prepared)]) + "\n"
 
 
 def provenance(facts: Facts, files: Mapping[str, str], materials: Mapping[str, str]) -> dict[str, Any]:
@@ -76,10 +78,9 @@ def _versions() -> dict[str, str]:
 
 def _purpose(facts: Facts) -> list[str]:
     prepared = facts.prepared
-    columns = ", ".join(f"{_plain(c.name)} ({c.kind})" for c in prepared.encoder.columns)
     what = (
-        f"Predicts the probability of each class of `{_plain(prepared.target)}` ({_list(prepared.classes)}) for a row "
-        f"with the columns {columns}."
+        f"Predicts the probability of each class of `{plain(prepared.target)}` ({_list(prepared.classes)}) for "
+        f"{asked_with(prepared.encoder)}."
     )
     whence = (
         f"The network was found by architecture search and trained in run `{facts.run['id']}`. It is meant for rows of "
@@ -136,20 +137,18 @@ def _fairness(facts: Facts) -> list[str]:
 
 def _limits(facts: Facts) -> list[str]:
     prepared = facts.prepared
-    limits = [
-        "A category that the training rows do not have is treated as a missing value.",
-        "A number beyond those of the training rows is treated as the nearest of them.",
-        "A missing number is treated as their median.",
+    found = [
+        *limits(prepared.encoder),
         "Probabilities are the network's softmax; they were not calibrated.",
     ]
     if prepared.sensitive:
         used = [name for name in prepared.sensitive if name in {c.name for c in prepared.encoder.columns}]
         unused = [name for name in prepared.sensitive if name not in used]
         if used:
-            limits.append(f"The model is given these sensitive columns: {_list(used)}.")
+            found.append(f"The model is given these sensitive columns: {_list(used)}.")
         if unused:
-            limits.append(f"The model is not given these sensitive columns: {_list(unused)}.")
-    return ["## Limits", "\n".join(f"- {limit}" for limit in limits)]
+            found.append(f"The model is not given these sensitive columns: {_list(unused)}.")
+    return ["## Limits", "\n".join(f"- {limit}" for limit in found)]
 
 
 def _number(value: float | None) -> str:
@@ -161,14 +160,9 @@ def _interval(value: Sequence[float] | None) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(f"`{_plain(name)}`" for name in names)
+    return ", ".join(f"`{plain(name)}`" for name in names)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_plain(str(cell)) for cell in line) + " |" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """Return `text` so that it cannot break a table, a code span or a line."""
-    return " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+    return "\n".join("| " + " | ".join(plain(str(cell)) for cell in line) + " |" for line in lines)

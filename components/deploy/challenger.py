@@ -14,7 +14,7 @@ from components.deploy.gates import Gate
 from components.model import load_model, predict
 from components.prepared import Prepared
 
-_BATCHES = (1, 1, 2, 7, 64, 4096)
+_BATCHES = (1, 1, 2, 7, 64, 512)
 """Rows at a time, the last again and again: a graph may be right only for the batch it was traced with."""
 
 

@@ -1,10 +1,12 @@
-"""The Open Inference Protocol v2 in JSON: requests of raw table columns, responses of probabilities and labels.
+"""The Open Inference Protocol v2 in JSON: requests of raw columns, responses of probabilities and labels.
 
-Every fault of a request is an InputError that names the input. Numpy only.
+JSON has no bytes, so that images and clips are sent as base64 text. Every fault of a request is an InputError that
+names the input. Light: no pandas.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.encoding import Encoder, text_of
+from components.bundle import BASE64, CONTENT
+from components.encoding import FILES, Encoder, text_of
 from nas_core.errors import InputError
 
 ACCEPTED = {"FP64": ("FP64", "FP32", "INT64"), "BYTES": ("BYTES",)}
@@ -33,7 +36,7 @@ def parse(body: bytes, signature: Mapping[str, Any], max_rows: int) -> Request:
     inputs = request.get("inputs")
     if not isinstance(inputs, list):
         raise InputError("inputs: expected a list of tensors, one per column")
-    expected = {each["name"]: each["datatype"] for each in signature["inputs"]}
+    expected = {each["name"]: each for each in signature["inputs"]}
     columns: dict[str, list[Any]] = {}
     for i, each in enumerate(inputs):
         tensor = _object(each, f"inputs[{i}]")
@@ -62,12 +65,15 @@ def response(signature: Mapping[str, Any], version: str, request: Request, proba
 
 
 def as_inputs(encoder: Encoder, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return raw columns as the `inputs` of a request; a missing value is null."""
+    """Return raw columns as the `inputs` of a request; a missing value is null, files are base64 text."""
     inputs = []
     for name, kind in encoder.columns:
         if kind == "numeric":
             numbers = np.asarray(columns[name], np.float64)
             tensor = {"datatype": "FP64", "data": [float(v) if np.isfinite(v) else None for v in numbers]}
+        elif kind in FILES:
+            texts = [None if value is None else base64.b64encode(value).decode() for value in columns[name]]
+            tensor = {"datatype": "BYTES", "data": texts}
         else:
             tensor = {"datatype": "BYTES", "data": [text_of(value) for value in columns[name]]}
         inputs.append({"name": name, "shape": [len(columns[name])], **tensor})
@@ -110,10 +116,10 @@ def _wanted(request: Mapping[str, Any], known: Sequence[str]) -> tuple[str, ...]
     return tuple(name for name in known if name in names)
 
 
-def _values(name: str, tensor: Mapping[str, Any], declared: str) -> list[Any]:
-    datatype, data = tensor.get("datatype"), tensor.get("data")
-    if datatype not in ACCEPTED[declared]:
-        raise InputError(f"input {name!r}: datatype must be {' or '.join(ACCEPTED[declared])}, got {_short(datatype)}")
+def _values(name: str, tensor: Mapping[str, Any], declared: Mapping[str, Any]) -> list[Any]:
+    datatype, data, accepted = tensor.get("datatype"), tensor.get("data"), ACCEPTED[declared["datatype"]]
+    if datatype not in accepted:
+        raise InputError(f"input {name!r}: datatype must be {' or '.join(accepted)}, got {_short(datatype)}")
     if not isinstance(data, list):
         raise InputError(f"input {name!r}: expected its values as a list in `data`; binary tensors are not supported")
     values = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in data]
@@ -125,7 +131,19 @@ def _values(name: str, tensor: Mapping[str, Any], declared: str) -> list[Any]:
     for i, value in enumerate(values):
         if value is not None and not _fits(value, datatype):
             raise InputError(f"input {name!r}: value {i} must be {datatype} or null, got {_short(value)}")
-    return values
+    return _files(name, values) if declared.get("parameters", {}).get(CONTENT) == BASE64 else values
+
+
+def _files(name: str, values: Sequence[str | None]) -> list[bytes | None]:
+    found = []
+    for i, value in enumerate(values):
+        try:
+            found.append(None if value is None else base64.b64decode(value, validate=True))
+        except ValueError as error:
+            raise InputError(
+                f"input {name!r}: value {i} must be the base64 text of a file, got {_short(value)} ({error})"
+            ) from error
+    return found
 
 
 def _fits(value: Any, datatype: str) -> bool:

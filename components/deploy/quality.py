@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import beta
 
-from nas_core.registry import load
-from nas_core.types import Signature
+from nas_core.interfaces import Task
 
 _RESAMPLES = 500
 _LOWER_IS_BETTER = frozenset({"log_loss"})
@@ -32,14 +31,12 @@ class Comparison(NamedTuple):
     worse: int
 
 
-def metrics(signature: Signature, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Return all metrics of the task for class probabilities (rows, classes)."""
+def metrics(task: Task, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return all metrics of `task` for class probabilities (rows, classes)."""
     import torch
 
-    task = load("tasks", "tabular")(signature, {})
     logits = torch.from_numpy(probabilities.astype(np.float64)).clamp_min(torch.finfo(torch.float64).tiny).log()
-    found: dict[str, float] = task.metrics((logits,), (torch.from_numpy(targets),))
-    return found
+    return task.metrics((logits,), (torch.from_numpy(targets),))
 
 
 def keeps(metric: str, value: float, limit: float) -> bool:
@@ -48,14 +45,14 @@ def keeps(metric: str, value: float, limit: float) -> bool:
 
 
 def compare(
-    metric: str, signature: Signature, challenger: np.ndarray, rival: np.ndarray, targets: np.ndarray, confidence: float
+    metric: str, task: Task, challenger: np.ndarray, rival: np.ndarray, targets: np.ndarray, confidence: float
 ) -> Comparison:
     """Compare two models' probabilities (rows, classes) of the same rows by `metric`; better is a positive difference.
 
     Accuracy is compared exactly, other metrics by the paired bootstrap. What is no metric of predictions (a number of
     parameters) is replaced by accuracy.
     """
-    now, before = (metrics(signature, p, targets) for p in (challenger, rival))
+    now, before = (metrics(task, p, targets) for p in (challenger, rival))
     hit, hit_before = challenger.argmax(axis=1) == targets, rival.argmax(axis=1) == targets
     better, worse = int((hit & ~hit_before).sum()), int((~hit & hit_before).sum())
     if metric == "accuracy" or metric not in now:
@@ -64,7 +61,7 @@ def compare(
     else:
         method = "paired bootstrap"
         lower, upper = paired_bootstrap(
-            lambda rows: _gain(metric, *(metrics(signature, p[rows], targets[rows]) for p in (challenger, rival))),
+            lambda rows: _gain(metric, *(metrics(task, p[rows], targets[rows]) for p in (challenger, rival))),
             len(targets),
             confidence,
         )

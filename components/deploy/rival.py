@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.bundle import open_model, run
+from components.bundle import open_model
 from components.champion import bundle_folder
 from components.prepared import Prepared
 from nas_core.errors import InputError
@@ -50,11 +50,11 @@ def find_rival(prepared: Prepared, champions: Path, champion: str | None) -> Riv
     if set(model.classes) != set(prepared.classes):
         return Rival(shares, champion, f"it predicts {', '.join(model.classes)}, not {', '.join(prepared.classes)}")
     try:
-        inputs = model.encoder.encode(prepared.frame("test"))
+        probabilities = model.predict(model.encoder.raw(prepared.frame("test")))
     except (InputError, TypeError, ValueError) as error:
         return Rival(shares, champion, f"it cannot read the current rows: {error}")
     order = [model.classes.index(name) for name in prepared.classes]
-    return Rival(run(model.session, inputs)[:, order], champion)
+    return Rival(probabilities[:, order], champion)
 
 
 def class_shares(prepared: Prepared) -> np.ndarray:

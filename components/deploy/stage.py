@@ -67,7 +67,7 @@ def deploy(
         return {**_answer([gates.exported(str(error))]), **unknown}
     _, targets = prepared.arrays("test")
     comparison = compare(
-        first_metric, prepared.signature, challenger.probabilities, rival.probabilities, targets, config.confidence
+        first_metric, prepared.task(), challenger.probabilities, rival.probabilities, targets, config.confidence
     )
     checks = [challenger.parity, *_limits(config, challenger, comparison), gates.fairness(fairness)]
     checks.append(gates.better(rival, comparison, config.confidence))
@@ -147,14 +147,14 @@ def _contents(
     }
     materials = {"prepared data": prepared.digest}
     materials |= {path.name: _sha256(path.read_bytes()) for path in sorted(model.iterdir()) if path.is_file()}
-    targets = {split: prepared.arrays(split)[1] for split in SPLITS}
+    task, targets = prepared.task(), {split: prepared.arrays(split)[1] for split in SPLITS}
     facts = Facts(
         name=name,
         prepared=prepared,
         rows={split: len(each) for split, each in targets.items()},
         run=run,
-        test=metrics(prepared.signature, challenger.probabilities, targets["test"]),
-        baseline=metrics(prepared.signature, class_shares(prepared), targets["test"]),
+        test=metrics(task, challenger.probabilities, targets["test"]),
+        baseline=metrics(task, class_shares(prepared), targets["test"]),
         fairness=fairness,
         checks=[challenger.parity, gates.size(onnx, None)],
     )

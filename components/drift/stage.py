@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from components.drift.compare import Difference, differences, holm
+from components.encodings.items import naming_rows
 from components.profile import Profile
 from components.spec import DriftSpec
 from nas_core.errors import InputError
@@ -20,8 +21,9 @@ def check(config: DriftSpec, profile: Path, current: pd.DataFrame, seed: int) ->
 
     The verdict is `drift` if a model input differs significantly after Holm's correction over all tests and by at
     least the smallest effect that counts; `insufficient data` if there are fewer than `config.min_rows` rows; else
-    `no drift`. The result has all tests by rising adjusted p, and the drifted columns. Of more than 50,000 rows a
-    sample drawn with `seed` is looked at. InputError for columns that are not there or have another kind.
+    `no drift`. Images, texts and clips are compared by plain figures of each, such as their brightness. The result has
+    all tests by rising adjusted p, and the drifted columns. Of more than 50,000 rows a sample drawn with `seed` is
+    looked at. InputError for columns that are not there or have another kind.
     """
     reference = Profile.load(profile)
     absent = [c.name for c in reference.columns if c.name not in current]
@@ -33,7 +35,8 @@ def check(config: DriftSpec, profile: Path, current: pd.DataFrame, seed: int) ->
     if len(current) < config.min_rows:
         return {"verdict": "insufficient data", **result}
     sample = current.sample(MOST_ROWS, random_state=seed) if len(current) > MOST_ROWS else current
-    window = Profile.of(sample, reference.columns, most_values=MOST_ROWS)
+    with naming_rows(sample):
+        window = Profile.of(sample, reference.columns, reference.media, most_values=MOST_ROWS)
     found = differences(reference, window)
     rows = [_row(config, d, p) for d, p in zip(found, holm([d.p for d in found]), strict=True)]
     rows.sort(key=lambda row: (row["p_adjusted"], -row["effect"], row["column"]))

@@ -133,7 +133,7 @@ def _comparison(summary: Mapping[str, Any]) -> str:
         return ""
     points = 100 * (mean - baseline)
     side = "above" if points >= 0 else "below"
-    return f"On average {abs(points):.2f} points {side} {summary['baseline']['name']} with its default settings."
+    return f"On average {abs(points):.2f} points {side} {summary['baseline']['name']}."
 
 
 def _measured(cycle: Cycle, first: str) -> dict[str, list[str]]:

@@ -17,7 +17,6 @@ from components.prepared import Prepared
 from components.retrain.baseline import baseline
 from components.spec import Spec
 from nas_core import objectives as order
-from nas_core import registry
 from nas_core.errors import EvernasError
 from nas_core.failures import finite
 from nas_core.interfaces import Task
@@ -41,8 +40,7 @@ def retrain(spec: Spec, architecture: Architecture, data: Path, out: Path, on_ep
     a baseline reaches on the same rows. EvernasError if a training diverges.
     """
     prepared = Prepared.load(data)
-    task = _task(spec, prepared, SEEN)
-    record = _task(spec, prepared, ("test",))
+    task, record = prepared.task(*SEEN), prepared.task("test")
     test = prepared.arrays("test")
     seeds: list[dict[str, Any]] = []
     for index in range(spec.retrain.seeds):
@@ -72,15 +70,8 @@ def retrain(spec: Spec, architecture: Architecture, data: Path, out: Path, on_ep
         "model": f"seed-{seeds[best]['seed']}",
         "test_accuracy": _spread([entry["test"]["accuracy"] for entry in seeds]),
         "params": seeds[best]["params"],
-        "baseline": baseline(spec.task.kind, prepared.signature, prepared.arrays("train"), test, spec.seed)._asdict(),
+        "baseline": baseline(prepared.kind, prepared.signature, prepared.arrays("train"), test, spec.seed)._asdict(),
     }
-
-
-def _task(spec: Spec, prepared: Prepared, splits: Sequence[str]) -> Task:
-    task: Task = registry.load("tasks", spec.task.kind)(
-        prepared.signature, {split: prepared.arrays(split) for split in splits}
-    )
-    return task
 
 
 def _train(

@@ -11,7 +11,6 @@ from components import parts
 from components.prepared import Prepared
 from components.spec import LocalRunnerSpec, Spec
 from nas_core import objectives as order
-from nas_core import registry
 from nas_core import space as algebra
 from nas_core.checkpoints import Checkpoints
 from nas_core.errors import EvernasError, InputError, OutsideError
@@ -39,7 +38,7 @@ def search(
     """
     prepared = Prepared.load(data)
     space = parts.build_space(spec, prepared.signature)
-    task = registry.load("tasks", spec.task.kind)(prepared.signature, {split: prepared.arrays(split) for split in SEEN})
+    task = prepared.task(*SEEN)
     study = LedgerStudy(
         ledger,
         space,

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from components.encoding import Categorical, Column, Encoder, Numeric, raw_columns, text_of
+from components.encodings.items import ItemError, naming_rows
+from components.encodings.text import Text
 from nas_core.errors import InputError
 from nas_core.types import Port
 
@@ -102,6 +104,38 @@ def test_values_of_a_request_encode_as_those_of_a_frame(encoder: Encoder, frame:
     request = {name: json.loads(frame[name].to_json(orient="values")) for name in frame}
     for a, b in zip(encoder.encode(frame), encoder.encode_columns(request), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("size", [1, 4, 6, 99])
+def test_batches_are_the_rows_in_order(encoder: Encoder, frame: pd.DataFrame, size: int) -> None:
+    batches = list(encoder.encode_batches(encoder.raw(frame), size))
+    assert max(len(batch[0]) for batch in batches) <= size
+    for whole, *parts in zip(encoder.encode(frame), *batches, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_no_rows_are_one_empty_batch(encoder: Encoder, frame: pd.DataFrame) -> None:
+    [batch] = encoder.encode_batches(encoder.raw(frame[:0]), 4)
+    assert [array.shape[0] for array in batch] == [0, 0, 0]
+
+
+def test_an_item_of_a_later_batch_is_told_by_its_row_of_all() -> None:
+    texts = Encoder((), (), (Text.fit("question", ["what"]),))
+    with pytest.raises(ItemError, match="column 'question', row 7: expected text, got int"):
+        list(texts.encode_batches({"question": ["what"] * 7 + [1]}, 3))
+
+
+def test_a_row_of_a_frame_is_told_by_its_label_and_its_file() -> None:
+    text = Text.fit("question", ["what"])
+    frame = pd.DataFrame({"question": ["what", 1], "file": ["a.txt", "b.txt"]}, index=[4, 9])
+    with pytest.raises(InputError, match=r"column 'question', row 9 \(b\.txt\): expected text"), naming_rows(frame):
+        text.encode(frame["question"].tolist())
+
+
+def test_an_input_of_media_is_the_last_port() -> None:
+    encoder = Encoder((), (), (Text.fit("question", ["what"], length=3),))
+    assert encoder.columns == (Column("question", "text"),)
+    assert encoder.ports == (Port(name="question", shape=(3,), dtype="int64", classes=3),)
 
 
 def test_json_and_back_is_the_same_encoder(encoder: Encoder) -> None:

@@ -48,6 +48,15 @@ def test_the_signature_gives_logits_of_the_classes(whole: Prepared) -> None:
     assert whole.signature.inputs == whole.encoder.ports
 
 
+def test_the_task_knows_the_splits_that_it_is_given(
+    whole: Prepared, arrays: dict[str, Arrays], frame: pd.DataFrame
+) -> None:
+    task = store(whole, arrays, frame).task("train")
+    assert task.rows("train") == 3
+    with pytest.raises(InputError, match="unknown name 'test', expected one of train"):
+        task.rows("test")
+
+
 def test_the_digest_covers_arrays_and_schema(
     whole: Prepared, arrays: dict[str, Arrays], frame: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from components.encoding import Column
+from components.encodings.text import Text
 from components.profile import CategoricalProfile, NumericProfile, Profile
 from nas_core.errors import InputError
 
@@ -35,6 +36,18 @@ def test_json_and_back_is_the_same_profile(tmp_path: Path) -> None:
     (tmp_path / "profile.json").write_text(json.dumps(profile.to_json()), encoding="utf-8")
     assert Profile.load(tmp_path / "profile.json") == profile
     assert profile.columns == COLUMNS
+
+
+def test_texts_are_profiled_by_figures_of_each(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["one two", "one", None]})
+    text = Text.fit("text", frame["text"].tolist())
+    profile = Profile.of(frame, [Column("text", "text")], [text], fitted=True)
+    assert profile.numeric["text.words"] == NumericProfile((0.0, 1.0, 2.0), 0)
+    assert profile.numeric["text.unknown"] == NumericProfile((0.0, 0.5), 1)
+    assert Profile.of(frame, [Column("text", "text")], [text]).numeric["text.unknown"].values == (0.0, 0.0)
+    assert profile.columns == (Column("text", "text"),)
+    (tmp_path / "profile.json").write_text(json.dumps(profile.to_json()), encoding="utf-8")
+    assert Profile.load(tmp_path / "profile.json") == profile
 
 
 def test_a_profile_that_is_not_there_says_what_makes_one(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.sources import fingerprint, read
-from components.spec import BuiltinSource, FileSource
+from components.sources import fingerprint, other_source, read
+from components.spec import BuiltinSource, FileSource, FolderSource, LinesSource, NpzSource
 from nas_core.errors import InputError
 
 
-def source(path: Path | str, kind: str | None = None) -> FileSource:
-    return FileSource.model_validate({"kind": kind or Path(path).suffix[1:], "path": str(path)})
+def source(path: Path | str) -> FileSource | NpzSource:
+    kind = Path(path).suffix[1:]
+    model = NpzSource if kind == "npz" else FileSource
+    return model.model_validate({"kind": kind, "path": str(path)})
 
 
 @pytest.fixture
@@ -24,14 +26,15 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("adult", (48842, 16)), ("breast-cancer", (569, 31)), ("digits", (1797, 65))]
+    ("name", "shape"),
+    [("adult", (48842, 16)), ("breast-cancer", (569, 31)), ("digits", (1797, 65)), ("fashion-mnist", (7500, 3))],
 )
 def test_builtin(name: str, shape: tuple[int, int]) -> None:
     assert read(BuiltinSource(kind="builtin", name=name), Path()).shape == shape
 
 
 def test_an_unknown_builtin_lists_those_there_are() -> None:
-    with pytest.raises(InputError, match="adult, breast-cancer, digits; did you mean 'adult'"):
+    with pytest.raises(InputError, match="adult, breast-cancer, digits, fashion-mnist; did you mean 'adult'"):
         read(BuiltinSource(kind="builtin", name="adults"), Path())
 
 
@@ -162,3 +165,33 @@ def test_how_a_value_is_stored_does_not_change_the_fingerprint(frame: pd.DataFra
 
 def test_a_column_of_lists_has_a_fingerprint() -> None:
     assert fingerprint(pd.DataFrame({"a": [[1], None]})) != fingerprint(pd.DataFrame({"a": [[2], None]}))
+
+
+def test_a_folder_of_nothing_has_no_rows(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no rows"):
+        read(FolderSource(kind="folder", path="."), tmp_path)
+
+
+def test_lines_of_a_relative_pattern_start_at_the_base(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("yes of course\n", encoding="utf-8")
+    assert read(LinesSource(kind="lines", path="*.txt"), tmp_path)["text"].tolist() == ["of course"]
+
+
+def test_files_in_a_column_come_through_parquet_and_into_the_fingerprint(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"image": [b"\x89PNG one", None, b"\xff\xd8 two"], "label": ["a", "b", "a"]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    table = read(source("a.parquet"), tmp_path)
+    assert table["image"].tolist() == frame["image"].tolist()
+    assert fingerprint(table) == fingerprint(frame)
+    assert fingerprint(frame.assign(image=frame["image"].to_numpy()[::-1])) != fingerprint(frame)
+    assert fingerprint(frame.assign(image=[b"\x89PNG one", b"", b"\xff\xd8 two"])) != fingerprint(frame)
+
+
+def test_other_data_is_read_by_its_suffix_else_as_usual() -> None:
+    lines = LinesSource(kind="lines", path="a", encoding="latin-1")
+    assert other_source(Path("b/new"), lines) == LinesSource(kind="lines", path="b/new", encoding="latin-1")
+    assert other_source(Path("b.PQ"), lines) == FileSource(kind="parquet", path="b.PQ")
+    clips = NpzSource(kind="npz", path="a.npz", rate=16000)
+    assert other_source(Path("b.npz"), clips) == NpzSource(kind="npz", path="b.npz", rate=16000)
+    with pytest.raises(InputError, match=r"must end in \.csv, \.parquet, \.pq, \.npz, got 'b\.txt'"):
+        other_source(Path("b.txt"), clips)

@@ -6,10 +6,10 @@ import sys
 from typing import Any, get_args
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from components import spec as models
-from components.spec import Bins, BudgetSpec, Holdout, Part, RetrainSpec, Spec, Split
+from components.spec import Bins, BudgetSpec, Holdout, LinesSource, Part, RetrainSpec, Spec, Split, TaskSpec
 from components.spec_types import Strict
 
 MINIMAL: dict[str, Any] = {
@@ -119,6 +119,53 @@ def test_no_name_of_a_union_member_is_a_key() -> None:
         kind for m in all_models() if "kind" in m.model_fields for kind in get_args(m.model_fields["kind"].annotation)
     }
     assert not keys & (tags | {"share", "rows"})
+
+
+def task(**values: Any) -> Any:
+    common = {"source": {"kind": "builtin", "name": "adult"}, "target": "label"}
+    return TypeAdapter(TaskSpec).validate_json(json.dumps({**common, **values}))
+
+
+def test_each_kind_of_task_has_keys_and_defaults_of_its_own() -> None:
+    found = {kind: task(kind=kind).model_dump() for kind in ("tabular", "image", "text", "audio")}
+    common = {"kind", *models.CommonTask.model_fields}
+    assert {kind: {k: v for k, v in each.items() if k not in common} for kind, each in found.items()} == {
+        "tabular": {"drop": ()},
+        "image": {"column": "image", "size": None, "channels": None},
+        "text": {"column": "text", "vocabulary": 5000, "length": 32},
+        "audio": {"column": "audio", "sample_rate": 8000, "seconds": 1.0},
+    }
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "image", "drop": ["a"]},
+        {"kind": "image", "size": 0},
+        {"kind": "image", "channels": 2},
+        {"kind": "text", "length": 0},
+        {"kind": "text", "size": 28},
+        {"kind": "audio", "sample_rate": 100},
+        {"kind": "audio", "seconds": 0},
+        {"kind": "video"},
+    ],
+)
+def test_a_task_takes_no_key_of_another_kind_and_no_value_out_of_range(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        task(**values)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "known"),
+    [("latin-1", True), ("UTF-16", True), ("latin", True), ("utf-88", False), ("hex", False), ("", False)],
+)
+def test_an_encoding_is_one_that_text_can_be_in(encoding: str, known: bool) -> None:
+    given = {"kind": "lines", "path": "a.txt", "encoding": encoding}
+    if known:
+        assert read(LinesSource, given).encoding == encoding
+    else:
+        with pytest.raises(ValidationError, match="unknown encoding"):
+            read(LinesSource, given)
 
 
 def test_the_models_load_neither_torch_nor_numpy() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.spec_file import check_file, check_spec, parse_spec
@@ -149,3 +150,84 @@ def test_of_a_wide_table_the_closest_columns_are_told(base: Path) -> None:
     message = refusal(base, text.replace('  split: {test: {column: part, value: "0"}}\n', ""))
     assert "did you mean 'column_77'?" in message
     assert len(message) < 600
+
+
+MEDIA = """\
+name: small
+task:
+  kind: image
+  source: {kind: npz, path: images.npz}
+  target: y
+  sensitive: []
+search:
+  space: {kind: macro}
+  objectives: [{metric: accuracy, goal: max}]
+  budget: {trials: 2}
+fairness: {metric: accuracy}
+"""
+
+
+@pytest.fixture
+def images(base: Path) -> Path:
+    """A table of images as small as the space takes them, and one of texts."""
+    np.savez(base / "images.npz", x=np.zeros((4, 8, 8), np.uint8), y=[0, 1, 0, 1])
+    np.savez(base / "tiny.npz", x=np.zeros((4, 4, 4), np.uint8), y=[0, 1, 0, 1])
+    (base / "texts.txt").write_text("0 What is it?\n1 Who is it?\n", encoding="utf-8")
+    return base
+
+
+def wave_of(path: Path) -> str:
+    waves = np.random.default_rng(0).integers(-9000, 9000, 32000, np.int16)
+    np.savez(path, wave=waves, offsets=[0, 8000, 16000, 24000, 32000], label=[0, 1, 0, 1])
+    return path.name
+
+
+def test_a_spec_for_images_passes(images: Path) -> None:
+    (images / "spec.yaml").write_text(MEDIA, encoding="utf-8")
+    assert check_file(images / "spec.yaml")[0].task.kind == "image"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("target: y", "target: y\n  column: photo", "6: task.column: unknown name 'photo', expected one of image, y"),
+        ("target: y", "target: y\n  column: y", "6: task.column: 'y' is the target; name the column"),
+        ("sensitive: []", "sensitive: [image]", "6: task.sensitive[0]: 'image' holds the image itself and has no"),
+        ("target: y", "target: y\n  drop: [y]", "6: task.drop: unknown key 'drop', expected one of channels, column"),
+        ("target: y", "target: y\n  size: 4", "9: search.space.macro: needs one float32 input of shape (channels"),
+        ("images.npz", "tiny.npz", "8: search.space.macro: needs one float32 input of shape (channels"),
+        ("{kind: macro}", "{kind: chain}", "8: search.space.chain: "),
+        (
+            "kind: image",
+            "kind: audio\n  column: image",
+            "4: task.column: the first value of 'image': no WAV file of PCM",
+        ),
+        ("kind: image", "kind: text\n  column: image", "4: task.column: the first value of 'image': expected text"),
+        (
+            "{kind: npz, path: images.npz}",
+            "{kind: lines, path: texts.txt}",
+            "2: task.column: unknown name 'image', expected one of file, label, text",
+        ),
+    ],
+)
+def test_what_does_not_fit_images_is_told_with_its_line(images: Path, old: str, new: str, expected: str) -> None:
+    assert MEDIA.count(old) == 1
+    found = refusal(images, MEDIA.replace(old, new)).splitlines()
+    assert any(line.removeprefix("  also line ").startswith(expected) for line in found), found
+
+
+def test_a_space_for_another_sample_rate_than_the_task_s_is_refused(images: Path) -> None:
+    files = wave_of(images / "clips.npz")
+    text = (
+        MEDIA.replace("images.npz", files).replace("target: y", "target: label").replace("kind: image", "kind: audio")
+    )
+    text = text.replace("{kind: macro}", "{kind: audio-chain, sample_rate: 16000}")
+    assert refusal(images, text) == (
+        "8: search.space: the space is for 16000 samples a second, the task has 8000; set both to one value"
+    )
+
+
+def test_a_space_for_images_says_so_of_a_table(base: Path) -> None:
+    told = refusal(base, GOOD.replace("{kind: chain, widths: [8, 16]}", "{kind: macro}"))
+    assert told.startswith("11: search.space.macro: needs one float32 input of shape (channels, height, width)")
+    assert "this space is for images" in told

@@ -83,7 +83,7 @@ def test_all_errors_are_told_in_the_order_of_lines() -> None:
     text = changed("name: adult\n", "name: A\n").replace("trials: 30", "trials: 0").replace("kind: builtin", "kind: x")
     assert refusal(text).splitlines() == [
         "spec.yaml:1: name: must be 1 to 40 of a-z, 0-9 and inner hyphens, got 'A'; rename it",
-        "  also line 4: task.source.kind: unknown name 'x', expected one of builtin, csv, npz, parquet",
+        "  also line 4: task.source.kind: unknown name 'x', expected one of builtin, csv, folder, lines, npz, parquet",
         "  also line 13: search.budget.trials: must be at least 1, got 0",
     ]
 

@@ -5,29 +5,36 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from components import parts
-from components.spec import Bins, Holdout, Spec
+from components.spec import Bins, CommonTask, Holdout, Source, Spec, TaskSpec
 from components.spec_file import check_file, parse_spec, schema
 from components.yaml_lines import path, read_yaml
 from nas_core import registry
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "guides" / "spec.md").read_text(encoding="utf-8")
-SPECS = [block for block in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL) if block.startswith("name:")]
+BLOCKS = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+SPECS = [block for block in BLOCKS if block.startswith("name:")]
+TASKS = [block for block in BLOCKS if block.startswith("task:")]
 
 
 @pytest.fixture
 def _only_ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No package with parts of its own is installed."""
-    monkeypatch.setattr(registry, "entry_points", lambda **_: ())
+    """No other package with parts of its own is installed."""
+
+    def ours(**group: str) -> list[EntryPoint]:
+        return [point for point in entry_points(**group) if point.value.startswith("components.")]
+
+    monkeypatch.setattr(registry, "entry_points", ours)
     registry.targets.cache_clear()
     yield
     registry.targets.cache_clear()
@@ -101,3 +108,26 @@ def test_the_guide_has_every_key_with_its_default() -> None:
             assert json.dumps(value) == json.dumps(default), f"{name}: the default is {default}"
     for model in (Bins, Holdout):
         assert all(key in text for key in model.model_fields)
+
+
+@pytest.mark.parametrize("text", TASKS)
+def test_the_guide_has_every_key_of_each_kind_of_task_with_its_default(text: str) -> None:
+    given = read_yaml(text, "task").value["task"]
+    task = TypeAdapter(TaskSpec).validate_json(json.dumps(given))
+    whole = {**read_yaml(SPECS[0], "spec.yaml").value, "task": given}
+    Draft202012Validator(schema()).validate(whole)
+    for name, field in type(task).model_fields.items():
+        assert name in given or name in CommonTask.model_fields, f"{name} is not in the guide"
+        if name not in CommonTask.model_fields and field.default not in (None, PydanticUndefined):
+            assert given[name] == field.default
+
+
+def test_the_guide_shows_every_kind_of_task_and_source() -> None:
+    shown = {read_yaml(text, "task").value["task"]["kind"] for text in TASKS}
+    assert shown | {"tabular"} == set(kinds(TaskSpec))
+    assert all(f"| `{kind}` |" in GUIDE for kind in kinds(Source))
+
+
+def kinds(union: Any) -> Iterator[str]:
+    for model in get_args(get_args(union)[0]):
+        yield from get_args(model.model_fields["kind"].annotation)

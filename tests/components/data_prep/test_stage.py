@@ -11,7 +11,7 @@ from components.data_prep.stage import prepare
 from components.encoding import Encoder
 from components.prepared import SPLITS, Prepared
 from components.profile import Profile
-from components.spec import TaskSpec
+from components.spec import TabularTask
 from nas_core.errors import InputError
 
 ADULT = {
@@ -24,8 +24,8 @@ ADULT = {
 TABLE = {"source": {"kind": "parquet", "path": "table.parquet"}, "target": "label"}
 
 
-def task(**values: Any) -> TaskSpec:
-    return TaskSpec(kind="tabular", **values)
+def task(**values: Any) -> TabularTask:
+    return TabularTask(kind="tabular", **values)
 
 
 @pytest.fixture

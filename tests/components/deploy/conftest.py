@@ -17,7 +17,7 @@ from components.data_prep.stage import prepare
 from components.deploy.stage import deploy
 from components.model import save_model
 from components.prepared import Prepared
-from components.spec import DeploySpec, FileSource, Part, Split, TaskSpec
+from components.spec import DeploySpec, FileSource, Part, Split, TabularTask
 from nas_core import registry
 
 NOT_AUDITED: dict[str, Any] = {"verdict": "not audited", "metric": "accuracy", "blocking": False, "attributes": {}}
@@ -53,7 +53,7 @@ def prepare_census(folder: Path, drop: tuple[str, ...] = ()) -> Prepared:
     """Prepare 6,000 rows of the census data without the columns `drop`, a quarter for each split."""
     frame = pd.read_parquet(Path(str(datasets.__path__[0])) / "adult.parquet").head(6000)
     frame.to_parquet(folder / "census.parquet")
-    task = TaskSpec(
+    task = TabularTask(
         kind="tabular",
         source=FileSource(kind="parquet", path="census.parquet"),
         target="income",
@@ -65,19 +65,23 @@ def prepare_census(folder: Path, drop: tuple[str, ...] = ()) -> Prepared:
     return Prepared.load(folder / "data")
 
 
-def train_network(prepared: Prepared, folder: Path, steps: int = 25) -> Path:
-    """Write a chain of one layer to `folder`, after so many steps of training."""
+CHAIN = Part(kind="chain", widths=[16], normalisations=["batch"], numeric=["linear"], max_depth=1)
+
+
+def train_network(
+    prepared: Prepared, folder: Path, steps: int = 25, part: Part = CHAIN, most: int | None = None
+) -> Path:
+    """Write a network of the space `part` to `folder`, after so many steps on its first `most` training rows."""
     torch.manual_seed(0)
-    part = Part(kind="chain", widths=[16], normalisations=["batch"], numeric=["linear"], max_depth=1)
-    space = registry.load("spaces", "chain")(prepared.signature, **part.options)
+    space = registry.load("spaces", part.kind)(prepared.signature, **part.options)
     architecture = (0,) * len(space.decisions)
     module = space.build(architecture)
     inputs, targets = prepared.arrays("train")
-    tensors = [torch.from_numpy(array) for array in inputs]
+    tensors, target = [torch.from_numpy(array[:most]) for array in inputs], torch.from_numpy(targets[:most])
     optimiser = torch.optim.Adam(module.parameters(), 0.01)
     for _ in range(steps):
         optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(module(*tensors), torch.from_numpy(targets)).backward()
+        torch.nn.functional.cross_entropy(module(*tensors), target).backward()
         optimiser.step()
     save_model(folder, module, space=part, signature=prepared.signature, architecture=architecture)
     return folder
@@ -88,7 +92,7 @@ def census() -> Callable[..., Prepared]:
     return prepare_census
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train() -> Callable[..., Path]:
     return train_network
 

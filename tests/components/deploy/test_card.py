@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.bundle import describe
 from components.deploy.card import Facts, model_card, provenance
+from components.deploy.protocol import parse
 from components.encoding import Categorical, Encoder
+from components.encodings.image import Image
+from components.encodings.text import Text
 from components.prepared import Prepared
 
 AUDIT: dict[str, Any] = {
@@ -74,3 +82,23 @@ def test_provenance_names_what_was_made_of_what() -> None:
     assert definition["resolvedDependencies"] == [{"name": "prepared data", "digest": {"sha256": "b"}}]
     assert definition["externalParameters"] == {"name": "jobs", "run": RUN}
     assert statement["predicate"]["runDetails"]["builder"]["version"]["evernas"]
+
+
+@pytest.mark.parametrize("column", ["job", "it's", 'a "b" \\ %s $HOME `c`', "名"])
+@pytest.mark.parametrize("kind", ["row", "text", "image"])
+def test_the_command_to_ask_sends_what_the_model_is_given(column: str, kind: str, tmp_path: Path) -> None:
+    """Whatever the column is called: a shell runs the command, with a `curl` that shows what it would send."""
+    encoder = {
+        "row": Encoder((), (Categorical(column, ("cook", "nurse")),)),
+        "text": Encoder((), (), (Text(column, 8, ("what", "is"), 0),)),
+        "image": Encoder((), (), (Image(column, 8, 8, (0.0,), (1.0,)),)),
+    }[kind]
+    card = model_card(replace(facts(), prepared=replace(facts().prepared, encoder=encoder)))
+    [command] = re.findall(r"^```sh\n(.*)\n```$", card, re.MULTILINE)
+    (tmp_path / "image.png").write_bytes(b"\x89PNG" * 30)
+    (tmp_path / "curl").write_text('#!/bin/sh\nif [ "$3" = @- ]; then cat; else printf %s "$3"; fi\n')
+    (tmp_path / "curl").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    body = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=path, capture_output=True, check=True).stdout
+    sent = parse(body, describe("jobs", encoder, ("no", "yes")), 1)
+    assert sent.columns == {column: [{"row": "cook", "text": "what is", "image": b"\x89PNG" * 30}[kind]]}

@@ -9,6 +9,7 @@ import pytest
 from components.bundle import describe
 from components.deploy.protocol import as_inputs, parse, response
 from components.encoding import Categorical, Encoder, Numeric
+from components.encodings.image import Image
 from nas_core.errors import InputError
 
 ENCODER = Encoder((Numeric.fit("age", np.array([20.0, 60.0])),), (Categorical("job", ("cook", "nurse")),))
@@ -126,3 +127,13 @@ def test_raw_columns_become_inputs_that_the_server_reads() -> None:
     inputs = as_inputs(ENCODER, {"age": np.array([30.5, np.nan]), "job": ["cook", None], "other": [1, 2]})
     assert inputs == [AGE, JOB]
     assert parse(asked(inputs), SIGNATURE, 3).columns == {"age": [30.5, None], "job": ["cook", None]}
+
+
+def test_files_are_sent_as_base64_text_and_received_as_bytes() -> None:
+    encoder = Encoder((), (), (Image("photo", 8, 8, (0.0,), (1.0,)),))
+    signature = describe("photos", encoder, ("no", "yes"))
+    inputs = as_inputs(encoder, {"photo": [b"\x89PNG", None]})
+    assert inputs == [{"name": "photo", "datatype": "BYTES", "shape": [2], "data": ["iVBORw==", None]}]
+    assert parse(asked(inputs), signature, 3).columns == {"photo": [b"\x89PNG", None]}
+    with pytest.raises(InputError, match=r"input 'photo': value 1 must be the base64 text of a file, got \"\*\""):
+        parse(asked([{**inputs[0], "data": ["iVBORw==", "*"]}]), signature, 3)

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from components.deploy.quality import compare, keeps, mcnemar, metrics
+from nas_core.tasks.tabular import Tabular
 from nas_core.types import Port, Signature
 
-SIGNATURE = Signature(inputs=(), outputs=(Port(name="y", shape=(2,), classes=2),))
+TASK = Tabular(Signature(inputs=(Port(name="x", shape=(1,)),), outputs=(Port(name="y", shape=(2,), classes=2),)), {})
 counts = st.integers(0, 60)
 
 
@@ -57,7 +58,7 @@ def test_equal_models_are_rarely_called_better() -> None:
 
 def test_accuracy_counts_the_rows_that_tell_the_models_apart(targets: np.ndarray) -> None:
     now, before = guesses(targets, 0.9, 1), guesses(targets, 0.8, 2)
-    found = compare("accuracy", SIGNATURE, now, before, targets, 0.95)
+    found = compare("accuracy", TASK, now, before, targets, 0.95)
     assert found.method == "exact McNemar test"
     assert found.difference == pytest.approx((found.better - found.worse) / len(targets))
     assert found.difference == pytest.approx(found.challenger - found.rival)
@@ -66,31 +67,31 @@ def test_accuracy_counts_the_rows_that_tell_the_models_apart(targets: np.ndarray
 
 def test_a_model_is_not_better_than_itself(targets: np.ndarray) -> None:
     same = guesses(targets, 0.9, 1)
-    assert compare("accuracy", SIGNATURE, same, same, targets, 0.95).lower <= 0
+    assert compare("accuracy", TASK, same, same, targets, 0.95).lower <= 0
 
 
 def test_the_metric_of_the_objective_decides(targets: np.ndarray) -> None:
     always_no = np.tile(np.float32([0.9, 0.1]), (len(targets), 1))
     fair = guesses(targets, 0.8, 3)
-    assert compare("accuracy", SIGNATURE, fair, always_no, targets, 0.95).upper < 0
-    assert compare("balanced_accuracy", SIGNATURE, fair, always_no, targets, 0.95).lower > 0
+    assert compare("accuracy", TASK, fair, always_no, targets, 0.95).upper < 0
+    assert compare("balanced_accuracy", TASK, fair, always_no, targets, 0.95).lower > 0
 
 
 def test_a_lower_loss_is_a_gain(targets: np.ndarray) -> None:
     sure, unsure = guesses(targets, 0.9, 1, confident=0.85), guesses(targets, 0.9, 1, confident=0.6)
-    found = compare("log_loss", SIGNATURE, sure, unsure, targets, 0.95)
+    found = compare("log_loss", TASK, sure, unsure, targets, 0.95)
     assert found.lower > 0
     assert found.difference == pytest.approx(found.rival - found.challenger)
 
 
 def test_what_is_no_metric_of_predictions_is_replaced_by_accuracy(targets: np.ndarray) -> None:
-    found = compare("params", SIGNATURE, guesses(targets, 0.9, 1), guesses(targets, 0.8, 2), targets, 0.95)
+    found = compare("params", TASK, guesses(targets, 0.9, 1), guesses(targets, 0.8, 2), targets, 0.95)
     assert found.metric == "accuracy"
 
 
 def test_a_certain_model_has_a_finite_loss(targets: np.ndarray) -> None:
     certain = guesses(targets, 0.9, 1, confident=1.0)
-    assert np.isfinite(metrics(SIGNATURE, certain, targets)["log_loss"])
+    assert np.isfinite(metrics(TASK, certain, targets)["log_loss"])
 
 
 @pytest.mark.parametrize(

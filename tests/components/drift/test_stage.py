@@ -11,7 +11,7 @@ from components.drift.stage import MOST_ROWS, check
 from components.encoding import Column
 from components.profile import Profile
 from components.sources import read
-from components.spec import BuiltinSource, DriftSpec, FileSource
+from components.spec import BuiltinSource, DriftSpec, NpzSource
 from nas_core.errors import InputError
 
 ANY_EFFECT = DriftSpec(min_effect=1e-9)
@@ -56,7 +56,7 @@ def test_another_mix_of_categories_is_found(adult: pd.DataFrame, tmp_path: Path)
 
 
 def test_the_electricity_market_drifts_from_its_first_weeks_to_its_last(data: Path, tmp_path: Path) -> None:
-    frame = read(FileSource(kind="npz", path=str(data / "elec2.npz")), Path()).drop(columns=["date", "nswprice", "y"])
+    frame = read(NpzSource(kind="npz", path=str(data / "elec2.npz")), Path()).drop(columns=["date", "nswprice", "y"])
     weeks = 4 * 7 * 48
     profile = stored(frame.iloc[:weeks], tmp_path)
     result = check(DriftSpec(), profile, frame.iloc[-weeks:], 0)

@@ -8,7 +8,7 @@ import pytest
 from components.data_prep.stage import prepare
 from components.prepared import Prepared
 from components.retrain.baseline import baseline
-from components.spec import TaskSpec
+from components.spec import TabularTask
 from nas_core.errors import InputError
 from nas_core.types import Port, Signature
 
@@ -18,7 +18,7 @@ def adult(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("adult")
     holdout = {"column": "split", "value": "test"}
     task = {"kind": "tabular", "source": {"kind": "builtin", "name": "adult"}, "target": "income"}
-    prepare(TaskSpec.model_validate({**task, "split": {"test": holdout}}), 0, folder, folder)
+    prepare(TabularTask.model_validate({**task, "split": {"test": holdout}}), 0, folder, folder)
     return Prepared.load(folder)
 
 

@@ -5,7 +5,8 @@ IMAGE ?= evernas:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 DOCKER ?= docker
 
 bin := $(VENV)/bin
-pytest := $(bin)/python -m pytest
+# A process a core, at most four; a file's tests stay together, for they share what takes long to make.
+pytest := $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 coverage := --cov --cov-report=term
 
 .DEFAULT_GOAL := help

@@ -1,20 +1,21 @@
-"""Searches over synthetic figures. As a program: plays every registered strategy on every registered space, as JSON."""
+"""Searches over synthetic figures. As a program: plays every registered strategy, as JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nas_core import registry
+from nas_core import space as algebra
 from nas_core.errors import InputError
 from nas_core.interfaces import SearchSpace, Strategy
-from nas_core.types import Architecture, Metrics, Objective, Port, Proposal, Signature, Status, Trial
+from nas_core.types import Architecture, Decision, Metrics, Objective, Port, Proposal, Signature, Status, Trial
 
 TABLE = Path(__file__).with_name("table.npz")
 """A small table of made-up figures, for the space of this name."""
@@ -49,15 +50,59 @@ SIGNATURES = {
 }
 """What the conformance suite asks of a space; a space has to take one of these at least."""
 
-OPTIONS: dict[str, dict[str, Any]] = {"table": {"path": str(TABLE)}}
-"""Options that a space cannot do without."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "darts": {"channels": 4, "cells": 3},
+    "nas-bench-201": {"channels": 4, "cells": 1},
+    "table": {"path": str(TABLE)},
+}
+"""Options that a space cannot do without, and those that make large networks small."""
 
 WITHOUT_NETWORKS = {"table"}
 """Spaces that are looked up and never built."""
 
-PAIRS = list(product(registry.names("strategies"), registry.names("spaces")))
+
+def _wraps(strategy: str) -> bool:
+    return any(option.name == "around" for option in registry.options(registry.load("strategies", strategy)))
+
+
+TINY = "tiny"
+"""The name of a space that is not registered, so small that searches come to its end."""
+
+SPACES = [TINY, *registry.names("spaces")]
+CLOSELY = [TINY, "chain", "table"]
+"""Spaces that stand for all where a test takes long: one that is used up, one with conditions, one without."""
+
+STRATEGIES = registry.names("strategies")
+AROUND = [
+    f"{outer} around {inner}" for outer, inner in permutations(STRATEGIES, 2) if _wraps(outer) and not _wraps(inner)
+]
+"""Strategies that wrap another one, around each that does not."""
+
+MANY = 100
+"""Up to how many candidates of a space are counted; no game needs more."""
 
 Outcome = Callable[[int], Status]
+
+
+class Call(NamedTuple):
+    """What a strategy was shown and what it answered."""
+
+    history: tuple[Trial, ...]
+    answer: list[Proposal]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """Six architectures: (2 + 1) * 2."""
+
+    decisions: tuple[Decision, ...] = (
+        Decision(name="gate", options=("off", "on")),
+        Decision(name="behind", options=("a", "b"), active_if=((0, frozenset({1})),)),
+        Decision(name="free", options=("x", "y")),
+    )
+
+    def build(self, architecture: Architecture) -> Any:
+        raise NotImplementedError
 
 
 @cache
@@ -72,19 +117,38 @@ def signature(name: str) -> Signature:
     raise LookupError(f"{name} takes none of {', '.join(SIGNATURES)}")
 
 
+@cache
 def make_space(name: str) -> SearchSpace:
+    if name == TINY:
+        return Tiny()
     space: SearchSpace = registry.load("spaces", name)(signature(name), **OPTIONS.get(name, {}))
     return space
 
 
+@cache
+def candidates(name: str) -> int:
+    """Return how many candidates the space `name` has, counted up to MANY."""
+    space = make_space(name)
+    found: set[Architecture] = set()
+    for architecture in algebra.architectures(space):
+        found.add(algebra.canonical(space, architecture))
+        if len(found) == MANY:
+            break
+    return len(found)
+
+
 def make_strategy(name: str, space: SearchSpace, seed: int) -> Strategy:
-    strategy: Strategy = registry.load("strategies", name)(space, OBJECTIVES, seed)
+    """Return the strategy `name`, or the one that `<name> around <name>` means."""
+    outer, _, inner = name.partition(" around ")
+    options = {"around": inner} if inner else {}
+    strategy: Strategy = registry.load("strategies", outer)(space, OBJECTIVES, seed, **options)
     return strategy
 
 
-def figures(architecture: Architecture) -> Metrics:
-    """Return metrics that look random but are a function of the architecture."""
-    seed = sum((option + 1) * (place + 3) ** 3 for place, option in enumerate(architecture))
+def figures(trial: Trial) -> Metrics:
+    """Return metrics that look random but are a function of the architecture and the fidelity."""
+    seed = sum((option + 1) * (place + 3) ** 3 for place, option in enumerate(trial.architecture))
+    seed += round(1 / trial.fidelity) - 1
     return {"accuracy": seed * 7919 % 101 / 101, "latency_ms": seed * 104729 % 103 / 103}
 
 
@@ -98,7 +162,7 @@ def settle(trial: Trial, status: Status, finished: int) -> Trial:
     """Return `trial` with its outcome."""
     if status is Status.PENDING:
         return trial
-    measured = figures(trial.architecture) if status in {Status.OK, Status.PRUNED} else None
+    measured = figures(trial) if status in {Status.OK, Status.PRUNED} else None
     return replace(trial, status=status, finished=finished, metrics=measured)
 
 
@@ -109,34 +173,32 @@ def eventful(number: int) -> Status:
     )
 
 
-def play(
-    strategies: Callable[[], Strategy], *, calls: int = 16, batch: int = 3, outcome: Outcome = eventful
-) -> tuple[list[Trial], list[list[Proposal]]]:
-    """Return the history and the answers of `calls` calls; the strategy of each call is what `strategies` returns.
+def play(strategy: Strategy, *, calls: int = 16, batch: int = 3, outcome: Outcome = eventful) -> list[Call]:
+    """Call `strategy` that many times for `batch` proposals each.
 
     The newest call's trials are still pending at the next one, and trials of one call finish in reverse order.
     """
     history: list[Trial] = []
-    answers: list[list[Proposal]] = []
+    made: list[Call] = []
+    newest = range(0)
     for _ in range(calls):
-        answer = list(strategies().propose(tuple(history), batch))
-        answers.append(answer)
-        started = len(history)
-        for number in reversed(range(max(0, started - batch), started)):
-            history[number] = settle(history[number], outcome(number), finished=2 * started - batch - number)
-        history += [pending(proposal, started + i) for i, proposal in enumerate(answer)]
-    return history, answers
+        made.append(Call(tuple(history), list(strategy.propose(tuple(history), batch))))
+        for rank, number in enumerate(reversed(newest)):
+            history[number] = settle(history[number], outcome(number), finished=newest.start + rank)
+        newest = range(len(history), len(history) + len(made[-1].answer))
+        history += map(pending, made[-1].answer, newest)
+    return made
 
 
 def everything(seed: int) -> dict[str, Any]:
-    """Return the answers for all pairs, as JSON values."""
-    answers = {}
-    for strategy, space in PAIRS:
-        player = make_strategy(strategy, make_space(space), seed)
-        answers[f"{strategy} on {space}"] = [
-            [(p.architecture, p.fidelity, p.parents, p.why) for p in answer]
-            for answer in play(lambda player=player: player)[1]
+    """Return the answers of all strategies on the spaces that stand for all, as JSON values."""
+    answers = {
+        f"{strategy} on {space}": [
+            [(p.architecture, p.fidelity, p.parents, p.why) for p in call.answer]
+            for call in play(make_strategy(strategy, make_space(space), seed), calls=10)
         ]
+        for strategy, space in product(STRATEGIES, CLOSELY)
+    }
     return json.loads(json.dumps(answers))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,21 @@ def test_the_example_passes_the_conformance_suite_once_it_is_installed(site: Pat
     result = run_with(site, "-m", "pytest", "-p", "no:cacheprovider", "-k", "cross-network", "-rA", *suite)
     assert result.returncode == 0, result.stdout
     assert result.stdout.count("PASSED") >= 10
+
+
+def test_the_script_in_its_readme_runs(site: Path) -> None:
+    script = re.search("```python\n(.*?)```", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert script
+    data = """
+import numpy as np
+from nas_core import Port, Signature
+ports = (Port(name="numeric", shape=(3,)),), (Port(name="target", shape=(2,), classes=2),)
+signature = Signature(inputs=ports[0], outputs=ports[1])
+inputs = more_inputs = (np.zeros((20, 3), np.float32),)
+classes = more_classes = np.arange(20) % 2
+"""
+    result = run_with(site, "-c", f"{data}\n{script[1]}\nassert len(study.history) == 8")
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_taken_name_is_refused(site: Path, tmp_path: Path) -> None:

@@ -9,134 +9,133 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from functools import cache
+from itertools import product
 
 import play
 import pytest
 
 from nas_core import registry
 from nas_core import space as algebra
-from nas_core.interfaces import SearchSpace, Strategy
-from nas_core.types import Architecture, Decision, Proposal, Status, Trial
+from nas_core.types import Architecture, Proposal, Status, Trial
 
 SEED = 1
-every_pair = pytest.mark.parametrize(("strategy_name", "space_name"), play.PAIRS)
-every_strategy = pytest.mark.parametrize("strategy_name", registry.names("strategies"))
+every_pair = pytest.mark.parametrize(
+    ("strategy", "space"), [*product(play.STRATEGIES, play.SPACES), *product(play.AROUND, play.CLOSELY)]
+)
+closely = pytest.mark.parametrize(("strategy", "space"), [*product(play.STRATEGIES, play.CLOSELY)])
+every_strategy = pytest.mark.parametrize("strategy", registry.names("strategies"))
 
 
-@dataclass(frozen=True)
-class Tiny:
-    """Six architectures: (2 + 1) * 2."""
+def keys(space: str, items: Sequence[Trial | Proposal]) -> list[tuple[Architecture, float]]:
+    return [(algebra.canonical(play.make_space(space), item.architecture), item.fidelity) for item in items]
 
-    decisions: tuple[Decision, ...] = (
-        Decision(name="gate", options=("off", "on")),
-        Decision(name="behind", options=("a", "b"), active_if=((0, frozenset({1})),)),
-        Decision(name="free", options=("x", "y")),
+
+def is_promotion(space: str, history: Sequence[Trial], proposal: Proposal) -> bool:
+    """Whether `proposal` goes on, at a higher fidelity, with a trial of this study that came out."""
+    parents = [history[number] for number in proposal.parents[:1]]
+    return any(
+        parent.status is Status.OK
+        and not parent.origin
+        and parent.fidelity < proposal.fidelity
+        and keys(space, [parent])[0][0] == keys(space, [proposal])[0][0]
+        for parent in parents
     )
 
-    def build(self, architecture: Architecture) -> Any:
-        raise NotImplementedError
+
+def assert_lawful(space: str, call: play.Call, n: int) -> None:
+    """Whatever is not a promotion is a candidate that was never tried, and there are as many as the space still has.
+
+    So a strategy that knows one fidelity only answers with exactly `n`, or with all that remain.
+    """
+    tried = keys(space, [trial for trial in call.history if not trial.origin])
+    asked = keys(space, call.answer)
+    new = [proposal for proposal in call.answer if not is_promotion(space, call.history, proposal)]
+    known = {candidate for candidate, _ in tried}
+    assert not {*tried} & {*asked}, "a trial of this study is proposed again"
+    assert len({candidate for candidate, _ in asked}) == len(asked), "one answer has twins"
+    assert not known & {candidate for candidate, _ in keys(space, new)}, "tried, and not promoted from what came out"
+    promoted = len(asked) - len(new)
+    assert len(new) == min(n - promoted, play.candidates(space) - len(known))
 
 
-def keys(space: SearchSpace, items: Sequence[Trial | Proposal]) -> list[tuple[Architecture, float]]:
-    return [(algebra.canonical(space, item.architecture), item.fidelity) for item in items]
+def per_call(space: str) -> int:
+    """Half as many calls, each for twice as many, show as much of a space and take half the time."""
+    return 3 if space in play.CLOSELY else 6
 
 
-def due(space: SearchSpace, known: Sequence[Trial | Proposal], n: int) -> int:
-    """How many proposals a call for `n` has to answer with: fewer only if fewer remain."""
-    seen = {architecture for architecture, _ in keys(space, known)}
-    unseen: set[Architecture] = set()
-    for architecture in algebra.architectures(space):
-        if len(unseen) == n:
-            break
-        unseen |= {algebra.canonical(space, architecture)} - seen
-    return len(unseen)
-
-
-def assert_exactly_n(space: SearchSpace, answers: list[list[Proposal]], n: int) -> None:
-    known: list[Proposal] = []
-    for answer in answers:
-        assert len(answer) == due(space, known, n)
-        known += answer
-
-
-def always(status: Status) -> play.Outcome:
-    return lambda _: status
+@cache
+def game(strategy: str, space: str) -> list[play.Call]:
+    """The game that several tests look at: 48 trials, if the space has as many."""
+    n = per_call(space)
+    return play.play(play.make_strategy(strategy, play.make_space(space), SEED), calls=48 // n, batch=n)
 
 
 # ---------------------------------------------------------------- what is proposed
 
 
 @every_pair
-def test_each_call_gets_exactly_n_that_are_valid_and_unseen(strategy_name: str, space_name: str) -> None:
-    space = play.make_space(space_name)
-    strategy = play.make_strategy(strategy_name, space, SEED)
-    history, answers = play.play(lambda: strategy)
-    assert_exactly_n(space, answers, 3)
-    assert len(set(keys(space, history))) == len(history)
-    for trial in history:
-        algebra.validate(space, trial.architecture)
+def test_each_call_gets_exactly_n_that_are_unseen_or_promoted(strategy: str, space: str) -> None:
+    for call in game(strategy, space):
+        assert_lawful(space, call, per_call(space))
 
 
 @every_pair
-def test_parents_are_earlier_trials_and_reasons_are_plain(strategy_name: str, space_name: str) -> None:
-    space = play.make_space(space_name)
-    strategy = play.make_strategy(strategy_name, space, SEED)
-    history, answers = play.play(lambda: strategy)
-    assert all(parent < trial.number for trial in history for parent in trial.parents)
-    for proposal in (proposal for answer in answers for proposal in answer):
-        assert 0 < proposal.fidelity <= 1
-        assert proposal.why
-        assert all(type(name) is str and type(value) in {str, float} for name, value in proposal.why)
+def test_proposals_are_valid_parents_are_earlier_trials_and_reasons_are_plain(strategy: str, space: str) -> None:
+    for history, answer in game(strategy, space):
+        for proposal in answer:
+            algebra.validate(play.make_space(space), proposal.architecture)
+            assert 0 < proposal.fidelity <= 1
+            assert all(0 <= parent < len(history) for parent in proposal.parents)
+            assert proposal.why
+            assert all(type(name) is str and type(value) in {str, float} for name, value in proposal.why)
 
 
 @pytest.mark.parametrize("status", list(Status))
-@every_pair
-def test_any_outcome_of_all_trials_is_tolerated(strategy_name: str, space_name: str, status: Status) -> None:
-    space = play.make_space(space_name)
-    strategy = play.make_strategy(strategy_name, space, SEED)
-    _, answers = play.play(lambda: strategy, calls=8, batch=4, outcome=always(status))
-    assert_exactly_n(space, answers, 4)
+@closely
+def test_any_outcome_of_all_trials_is_tolerated(strategy: str, space: str, status: Status) -> None:
+    player = play.make_strategy(strategy, play.make_space(space), SEED)
+    for call in play.play(player, calls=6, batch=4, outcome=lambda _: status):
+        assert_lawful(space, call, 4)
 
 
 @every_pair
-def test_trials_of_an_earlier_cycle_are_known_and_may_be_tried_again(strategy_name: str, space_name: str) -> None:
-    space = play.make_space(space_name)
-    strategy = play.make_strategy(strategy_name, space, SEED)
-    history, _ = play.play(lambda: strategy, calls=3, outcome=always(Status.OK))
-    prior = [replace(trial, origin=f"before#{trial.number}", finished=None) for trial in history if trial.metrics]
-    proposals = strategy.propose(prior, 5)
-    assert len(proposals) == due(space, [], 5)
-    assert len(set(keys(space, proposals))) == len(proposals)
+def test_trials_of_an_earlier_cycle_are_known_and_may_be_tried_again(strategy: str, space: str) -> None:
+    prior = tuple(
+        replace(trial, number=number, origin=f"before#{trial.number}", parents=(), finished=None)
+        for number, trial in enumerate(t for t in game(strategy, space)[-1].history if t.metrics)
+    )
+    player = play.make_strategy(strategy, play.make_space(space), SEED)
+    assert_lawful(space, play.Call(prior, list(player.propose(prior, 5))), 5)
 
 
 @every_strategy
-def test_a_space_of_which_all_was_tried_in_an_earlier_cycle_is_not_exhausted(strategy_name: str) -> None:
+def test_a_space_of_which_all_was_tried_in_an_earlier_cycle_is_not_exhausted(strategy: str) -> None:
     prior = [
         play.settle(Trial(number=i, architecture=a, origin=f"before#{i}"), Status.OK, 0)
-        for i, a in enumerate(algebra.architectures(Tiny()))
+        for i, a in enumerate(algebra.architectures(play.Tiny()))
     ]
-    assert play.make_strategy(strategy_name, Tiny(), SEED).propose(prior, 1)
+    assert play.make_strategy(strategy, play.Tiny(), SEED).propose(prior, 1)
 
 
 # ---------------------------------------------------------------- purity
 
 
 @every_pair
-def test_an_answer_depends_on_the_history_alone(strategy_name: str, space_name: str) -> None:
-    """Resumed is uninterrupted: a strategy made anew for each call answers as one that was there all along."""
-    space = play.make_space(space_name)
-    stayed = play.make_strategy(strategy_name, space, SEED)
-    assert play.play(lambda: stayed) == play.play(lambda: play.make_strategy(strategy_name, space, SEED))
+def test_resumed_is_uninterrupted(strategy: str, space: str) -> None:
+    """A strategy that is made now answers as the one that was there all along."""
+    last = game(strategy, space)[-1]
+    resumed = play.make_strategy(strategy, play.make_space(space), SEED)
+    assert list(resumed.propose(last.history, per_call(space))) == last.answer
 
 
-@every_pair
-def test_an_earlier_history_gets_its_earlier_answer(strategy_name: str, space_name: str) -> None:
-    strategy = play.make_strategy(strategy_name, play.make_space(space_name), SEED)
-    first = strategy.propose([], 3)
-    play.play(lambda: strategy)
-    assert strategy.propose([], 3) == first
+@closely
+def test_an_answer_depends_on_the_history_alone(strategy: str, space: str) -> None:
+    """One strategy that is asked about later histories first answers as one that lived through them."""
+    player = play.make_strategy(strategy, play.make_space(space), SEED)
+    for call in reversed(game(strategy, space)):
+        assert list(player.propose(call.history, 3)) == call.answer
 
 
 def test_a_new_process_gives_the_same_answers() -> None:
@@ -144,38 +143,44 @@ def test_a_new_process_gives_the_same_answers() -> None:
     assert json.loads(printed) == play.everything(SEED)
 
 
-@every_pair
-def test_another_seed_gives_other_answers(strategy_name: str, space_name: str) -> None:
-    space = play.make_space(space_name)
-    games = [play.play(lambda s=s: play.make_strategy(strategy_name, space, s))[1] for s in (1, 2)]
-    assert games[0] != games[1]
+@closely
+def test_another_seed_gives_other_answers(strategy: str, space: str) -> None:
+    other = play.play(play.make_strategy(strategy, play.make_space(space), SEED + 1))
+    assert other != game(strategy, space)
 
 
 # ---------------------------------------------------------------- exhaustion
 
 
-def exhaust(strategy: Strategy, n: int) -> list[list[Proposal]]:
-    """Ask for `n` again and again until nothing comes; every trial succeeds."""
+def exhaust(strategy: str, n: int) -> list[play.Call]:
+    """Ask for `n` again and again until nothing comes; every trial succeeds at once."""
+    player = play.make_strategy(strategy, play.Tiny(), SEED)
     history: list[Trial] = []
-    answers: list[list[Proposal]] = []
-    while not answers or answers[-1]:
-        answers.append(list(strategy.propose(history, n)))
-        started = len(history)
-        history += [play.pending(proposal, started + i) for i, proposal in enumerate(answers[-1])]
-        history[started:] = [play.settle(trial, Status.OK, trial.number) for trial in history[started:]]
-    return answers
+    calls: list[play.Call] = []
+    while not calls or calls[-1].answer:
+        calls.append(play.Call(tuple(history), list(player.propose(history, n))))
+        history += [
+            play.settle(play.pending(proposal, number), Status.OK, number)
+            for number, proposal in enumerate(calls[-1].answer, len(history))
+        ]
+    return calls
 
 
 @every_strategy
-@pytest.mark.parametrize(("n", "sizes"), [(1, [1] * 6 + [0]), (4, [4, 2, 0]), (100, [6, 0])])
-def test_fewer_come_only_when_fewer_remain(strategy_name: str, n: int, sizes: list[int]) -> None:
-    answers = exhaust(play.make_strategy(strategy_name, Tiny(), SEED), n)
-    assert [len(answer) for answer in answers] == sizes
-    proposed = [proposal.architecture for answer in answers for proposal in answer]
-    assert sorted(proposed) == list(algebra.architectures(Tiny()))
+@pytest.mark.parametrize("n", [1, 4, 100])
+def test_fewer_come_only_when_fewer_remain(strategy: str, n: int) -> None:
+    for call in exhaust(strategy, n):
+        assert_lawful(play.TINY, call, n)
 
 
 @every_strategy
-def test_all_pending_and_nothing_unseen_means_wait(strategy_name: str) -> None:
-    history = [Trial(number=i, architecture=a) for i, a in enumerate(algebra.architectures(Tiny()))]
-    assert list(play.make_strategy(strategy_name, Tiny(), SEED).propose(history, 2)) == []
+@pytest.mark.parametrize("n", [1, 4, 100])
+def test_a_search_that_ends_has_tried_everything_in_full(strategy: str, n: int) -> None:
+    tried = [(trial.architecture, trial.fidelity) for trial in exhaust(strategy, n)[-1].history]
+    assert {architecture for architecture, fidelity in tried if fidelity == 1} == {*algebra.architectures(play.Tiny())}
+
+
+@every_strategy
+def test_all_pending_and_nothing_unseen_means_wait(strategy: str) -> None:
+    history = [Trial(number=i, architecture=a) for i, a in enumerate(algebra.architectures(play.Tiny()))]
+    assert list(play.make_strategy(strategy, play.Tiny(), SEED).propose(history, 2)) == []

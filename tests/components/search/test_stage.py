@@ -124,6 +124,14 @@ def test_if_all_fail_the_first_reason_is_given(tumour: Tumour, prepared: Path, t
     assert caught.value.exit_code == 1
 
 
+def test_if_the_budget_ends_before_a_trial_in_full_the_error_says_so(
+    tumour: Tumour, prepared: Path, tmp_path: Path
+) -> None:
+    spec = tumour(strategy={"kind": "asha"}, budget={"trials": 2})
+    with pytest.raises(EvernasError, match=r"none of 2 trials was one in full; give search\.budget more"):
+        play(spec, prepared, tmp_path)
+
+
 def test_if_all_were_lost_the_fault_is_outside(tumour: Tumour, prepared: Path, tmp_path: Path) -> None:
     spec, store = tumour(budget={"trials": 2}), MemoryStore()
     space = parts.build_space(spec, Prepared.load(prepared).signature)

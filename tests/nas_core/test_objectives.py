@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -161,6 +162,26 @@ def test_hypervolume_agrees_with_monte_carlo_in_five_dimensions() -> None:
     hit = (losses[None] <= thrown[:, None]).all(axis=2).any(axis=1)
     error = 5 * np.sqrt(hit.var() / len(hit))  # 5 sigma: alpha < 1e-6
     assert hypervolume(trials, goals, corner) == pytest.approx(hit.mean(), abs=error)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_hypervolume_agrees_with_another_library(count: int) -> None:
+    import torch
+
+    with warnings.catch_warnings():  # it uses a compiler of torch's that is deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from botorch.utils.multi_objective.hypervolume import Hypervolume
+        from botorch.utils.multi_objective.pareto import is_non_dominated
+
+    goals = [Objective(metric=f"m{i}", goal="min" if i % 2 else "max") for i in range(count)]
+    signs = np.where(np.arange(count) % 2, -1.0, 1.0)
+    for seed in range(5):
+        gains = np.random.default_rng(seed).normal(size=(30, count)).round(1)  # rounded, so that there are ties
+        trials = [ok(i, **{f"m{j}": float(x) for j, x in enumerate(row * signs)}) for i, row in enumerate(gains)]
+        corner = np.full(count, -0.5)
+        kept = torch.from_numpy(gains)
+        expected = Hypervolume(torch.from_numpy(corner)).compute(kept[is_non_dominated(kept)])
+        assert hypervolume(trials, goals, (corner * signs).tolist()) == pytest.approx(expected)
 
 
 @given(st.permutations(range(3)))

@@ -110,7 +110,7 @@ class SearchSpec(Strict):
 
     space: Part
     """The architectures that are searched, by `kind` and options."""
-    strategy: Part = Part(kind="regularized-evolution")
+    strategy: Part = Part(kind="bayesian")
     """What proposes the next architecture, by `kind` and options."""
     estimator: Part = Part(kind="training")
     """What measures a candidate, by `kind` and options."""

@@ -37,7 +37,7 @@ def test_a_minimal_spec_has_the_documented_defaults() -> None:
     spec = read(Spec, MINIMAL)
     assert spec.seed == 0
     assert spec.task.split == Split(validation=0.15, audit=0.15, test=0.15)
-    assert (spec.search.strategy.kind, spec.search.estimator.kind) == ("regularized-evolution", "training")
+    assert (spec.search.strategy.kind, spec.search.estimator.kind) == ("bayesian", "training")
     assert spec.search.runner.kind == "ray"
     assert spec.retrain == RetrainSpec(seeds=3)
     assert spec.fairness.action == "report"

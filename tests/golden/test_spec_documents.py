@@ -66,7 +66,7 @@ def test_specs_in_the_documents_are_valid_by_code_and_schema(text: str) -> None:
         ("kind: chain", "kind: chian"),
         ("max_depth: 4", "max_depth: four"),
         ("max_depth: 4", "max_dept: 4"),
-        ("population: 20", "populace: 20"),
+        ("initial: 1", "initials: 1"),
         ("trials: 36", "trials: 0"),
         ("test: 0.15", "test: {column: split}"),
     ],

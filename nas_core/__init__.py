@@ -1,16 +1,45 @@
 """evernas's search library: spaces, strategies, estimators and the ledger, with no engine behind them.
 
-The names below are what a plugin needs. They load no torch: a space imports it where it builds.
+The names below are what a plugin needs. They load no torch: a space imports it where it builds. A search in one call is
+`nas_core.searching.search`.
 """
 
-from nas_core.interfaces import Estimator, SearchSpace, Session, Strategy, Task
-from nas_core.types import Architecture, Decision, Failure, Metrics, Objective, Port, Proposal, Signature, Status, Trial
+from nas_core.errors import InputError
+from nas_core.interfaces import (
+    BatchEstimator,
+    Bounded,
+    Estimator,
+    SearchSpace,
+    Session,
+    Stopper,
+    Strategy,
+    Structured,
+    Task,
+    Trainer,
+)
+from nas_core.types import (
+    Architecture,
+    Budget,
+    Decision,
+    Failure,
+    Metrics,
+    Objective,
+    Port,
+    Proposal,
+    Signature,
+    Status,
+    Trial,
+)
 
 __all__ = [
     "Architecture",
+    "BatchEstimator",
+    "Bounded",
+    "Budget",
     "Decision",
     "Estimator",
     "Failure",
+    "InputError",
     "Metrics",
     "Objective",
     "Port",
@@ -19,7 +48,10 @@ __all__ = [
     "Session",
     "Signature",
     "Status",
+    "Stopper",
     "Strategy",
+    "Structured",
     "Task",
+    "Trainer",
     "Trial",
 ]

@@ -1,7 +1,5 @@
 """Cross networks for tables (Wang et al. 2021, "DCN V2") as a search space: decisions, and a `build`."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -21,10 +19,10 @@ class CrossNetwork:
 
     def build(self, architecture: Architecture) -> nn.Module:
         crosses, dim = (int(d.options[i]) for d, i in zip(self.decisions, architecture, strict=True))
-        return _Network(self.signature, crosses, dim)
+        return Network(self.signature, crosses, dim)
 
 
-class _Network(nn.Module):
+class Network(nn.Module):
     def __init__(self, signature: Signature, crosses: int, dim: int) -> None:
         super().__init__()
         ports = signature.inputs

@@ -2,107 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from nas_core.errors import InputError
+from nas_core.tasks.classification import Arrays, Classification
+from nas_core.types import Port
 
-import numpy as np
-import torch
-from scipy.stats import rankdata
-from torch import Tensor
-from torch.nn import functional
-
-from nas_core.errors import InputError, unknown
-from nas_core.types import Signature
-
-Arrays = tuple[tuple[np.ndarray, ...], np.ndarray]
-"""Inputs in port order, and the index of each row's class, int64 (rows,)."""
+__all__ = ["Arrays", "Tabular"]
 
 
-class Tabular:
-    """One classification target; knows the splits it was given and no other.
+class Tabular(Classification):
+    """Rows of a table: float32 ports of shape (columns,), int64 ports of shape () with their number of classes."""
 
-    Travels as numpy arrays; the tensors are made where a split is first used.
-    """
-
-    def __init__(self, signature: Signature, splits: Mapping[str, Arrays]) -> None:
-        self.signature = signature
-        self._splits = dict(splits)
-        self._tensors: dict[str, tuple[Tensor, ...]] = {}
-        if len(signature.outputs) != 1:
-            raise InputError(f"task: tabular has one target, got {len(signature.outputs)} outputs; train them apart")
-        for split, (inputs, target) in self._splits.items():
-            self._check(split, inputs, target)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tensors": {}}
-
-    def rows(self, split: str) -> int:
-        """Return how many rows `split` holds; InputError if this task was not given that split."""
-        if split not in self._splits:
-            raise unknown("split", split, self._splits)
-        return len(self._splits[split][1])
-
-    def batches(
-        self, split: str, size: int, order: np.random.Generator | None = None
-    ) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-        """Yield (inputs, targets) in port order; shuffled by `order`, in stored order without it.
-
-        Batches have at most `size` rows and differ by at most one row, so that none is too small for batch statistics.
-        """
-        rows = self.rows(split)
-        tensors = self._load(split)
-        if order is not None:
-            index = torch.from_numpy(order.permutation(rows))
-            tensors = tuple(tensor.index_select(0, index) for tensor in tensors)
-        count = math.ceil(rows / size)
-        for i in range(count):
-            batch = tuple(tensor[i * rows // count : (i + 1) * rows // count] for tensor in tensors)
-            yield batch[:-1], batch[-1:]
-
-    def loss(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
-        """Return the mean cross-entropy of logits (rows, classes) and class indices (rows,), in nats."""
-        return functional.cross_entropy(outputs[0], targets[0])
-
-    def metrics(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> dict[str, float]:
-        """Return `accuracy`, `balanced_accuracy`, `log_loss` (nats) and, of two classes, `auroc`.
-
-        Balanced accuracy is the mean recall of the classes that occur. `auroc` is left out where one class is absent.
-        """
-        logits, target = outputs[0].double(), targets[0]
-        hit = logits.argmax(dim=1) == target
-        count = torch.bincount(target, minlength=logits.shape[1])
-        right = torch.bincount(target[hit], minlength=logits.shape[1])
-        found = {
-            "accuracy": hit.double().mean().item(),
-            "balanced_accuracy": (right[count > 0] / count[count > 0]).mean().item(),
-            "log_loss": functional.cross_entropy(logits, target).item(),
-        }
-        if logits.shape[1] == 2 and bool((count > 0).all()):
-            found["auroc"] = _auroc((logits[:, 1] - logits[:, 0]).numpy(force=True), target.numpy(force=True) == 1)
-        return found
-
-    def _load(self, split: str) -> tuple[Tensor, ...]:
-        if split not in self._tensors:
-            inputs, target = self._splits[split]
-            # A copy, because arrays out of a shared object store are read-only, which torch cannot express.
-            self._tensors[split] = tuple(torch.tensor(array) for array in (*inputs, target))
-        return self._tensors[split]
-
-    def _check(self, split: str, inputs: tuple[np.ndarray, ...], target: np.ndarray) -> None:
-        ports = self.signature.inputs
-        if len(inputs) != len(ports):
-            raise InputError(f"{split}: the signature has {len(ports)} inputs, got {len(inputs)} arrays")
-        for port, array in zip(ports, inputs, strict=True):
-            if array.shape != (len(target), *port.shape) or array.dtype != port.dtype:
+    def _check_ports(self, ports: tuple[Port, ...]) -> None:
+        if not ports:
+            raise InputError("task: a table has one input port at least, got none")
+        for port in ports:
+            numeric = port.dtype == "float32" and len(port.shape) == 1 and port.shape[0] > 0
+            categorical = port.dtype == "int64" and port.shape == () and port.classes > 0
+            if not numeric and not categorical:
                 raise InputError(
-                    f"{split}.{port.name}: expected {port.dtype} {(len(target), *port.shape)}, "
-                    f"got {array.dtype} {array.shape}"
+                    f"task: a table's port is float32 (columns,), or int64 () with classes, got {port.name!r} "
+                    f"{port.dtype} {port.shape} of {port.classes} classes; choose the kind of task that the data is of"
                 )
-
-
-def _auroc(score: np.ndarray, positive: np.ndarray) -> float:
-    """Return the area under the ROC curve: the share of (positive, negative) pairs in order (Mann and Whitney 1947)."""
-    count = int(positive.sum())
-    ranks = rankdata(score)[positive].sum()
-    return float((ranks - count * (count + 1) / 2) / (count * (len(positive) - count)))

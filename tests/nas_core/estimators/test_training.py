@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from nas_core.interfaces import Trainer
 from nas_core.space import describe
 from nas_core.spaces.chain import Chain
 from nas_core.tasks.tabular import Tabular
-from nas_core.types import Trial
+from nas_core.types import Port, Signature, Trial
 
 DEEP, SHALLOW = "2", "1"
 
@@ -101,6 +102,26 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_bit_for_bit(
     training.estimate(trial, whole)
     with pytest.raises(KeyboardInterrupt):
         training.estimate(trial, recorder(kill_after=epoch))
+    resumed = recorder()
+    training.estimate(trial, resumed)
+    assert resumed.curve == whole.curve
+    assert weights(resumed) == weights(whole)
+
+
+def test_augmented_training_goes_on_bit_for_bit_too(recorder: Callable[..., Any]) -> None:
+    """An LSTM with dropout, on texts of which words are dropped."""
+    port = Port(name="text", shape=(6,), dtype="int64", classes=9)
+    signature = Signature(inputs=(port,), outputs=(Port(name="label", shape=(2,), classes=2),))
+    rows = ((np.random.default_rng(0).integers(0, 9, (40, 6)),), np.arange(40) % 2)
+    task = registry.load("tasks", "text")(signature, {"train": rows, "validation": rows}, word_dropout=0.3)
+    options = {"max_depth": 1, "operations": ["lstm"], "dropouts": [0.3], "widths": [4], "embedding_dims": [4]}
+    texts = registry.load("spaces", "text-chain")(signature, **options)
+    training = Training(texts, task, 0, epochs=3, batch_size=16)
+    trial = Trial(number=0, architecture=(0,) * len(texts.decisions))
+    whole = recorder(5)
+    training.estimate(trial, whole)
+    with pytest.raises(KeyboardInterrupt):
+        training.estimate(trial, recorder(kill_after=1))
     resumed = recorder()
     training.estimate(trial, resumed)
     assert resumed.curve == whole.curve

@@ -131,3 +131,20 @@ def test_several_targets_are_refused() -> None:
     two = Signature(inputs=signature().inputs, outputs=signature().outputs * 2)
     with pytest.raises(InputError, match="one target, got 2"):
         Tabular(two, {})
+
+
+@pytest.mark.parametrize(
+    ("ports", "message"),
+    [
+        (
+            (Port(name="image", shape=(3, 8, 8)),),
+            r"got 'image' float32 \(3, 8, 8\) of 0 classes; choose the kind of task",
+        ),
+        ((Port(name="text", shape=(9,), dtype="int64", classes=50),), r"got 'text' int64 \(9,\) of 50 classes"),
+        ((Port(name="colour", shape=(), dtype="int64"),), r"got 'colour' int64 \(\) of 0 classes"),
+        ((), "one input port at least"),
+    ],
+)
+def test_ports_that_are_no_table_are_refused(ports: tuple[Port, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Tabular(Signature(inputs=ports, outputs=signature().outputs), {})

@@ -93,7 +93,7 @@ class Classification(ABC):
         if split not in self._tensors:
             inputs, target = self._splits[split]
             # A copy, because arrays out of a shared object store are read-only, which torch cannot express.
-            self._tensors[split] = tuple(torch.tensor(array) for array in (*inputs, target))
+            self._tensors[split] = tuple(torch.tensor(np.ascontiguousarray(array)) for array in (*inputs, target))
         return self._tensors[split]
 
     def _check_arrays(self, split: str, inputs: tuple[np.ndarray, ...], target: np.ndarray) -> None:

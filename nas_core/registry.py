@@ -20,13 +20,40 @@ from nas_core.errors import InputError, unknown
 Group = Literal["spaces", "strategies", "estimators", "tasks"]
 
 _BUILT_IN: dict[Group, dict[str, str]] = {
-    "spaces": {"chain": "nas_core.spaces.chain:Chain"},
+    "spaces": {
+        "audio-chain": "nas_core.spaces.audio_chain:AudioChain",
+        "chain": "nas_core.spaces.chain:Chain",
+        "darts": "nas_core.spaces.darts:Darts",
+        "edge": "nas_core.spaces.edge:Edge",
+        "gpu-friendly": "nas_core.spaces.gpu_friendly:GpuFriendly",
+        "hierarchical": "nas_core.spaces.hierarchical:Hierarchical",
+        "macro": "nas_core.spaces.macro:Macro",
+        "multi-task": "nas_core.spaces.multi_task:MultiTask",
+        "nas-bench-201": "nas_core.spaces.nas_bench_201:NasBench201",
+        "table": "nas_core.spaces.table:Table",
+        "text-chain": "nas_core.spaces.text_chain:TextChain",
+    },
     "strategies": {
+        "asha": "nas_core.strategies.asha:ASHA",
+        "bayesian": "nas_core.strategies.bayesian:Bayesian",
+        "hyperband": "nas_core.strategies.hyperband:Hyperband",
+        "local-search": "nas_core.strategies.local_search:LocalSearch",
+        "nsga2": "nas_core.strategies.nsga2:NSGA2",
         "random": "nas_core.strategies.random:Random",
+        "reinforce": "nas_core.strategies.reinforce:Reinforce",
         "regularized-evolution": "nas_core.strategies.evolution:RegularizedEvolution",
     },
-    "estimators": {"training": "nas_core.estimators.training:Training"},
-    "tasks": {"tabular": "nas_core.tasks.tabular:Tabular"},
+    "estimators": {
+        "tabular": "nas_core.estimators.tabular:Tabular",
+        "training": "nas_core.estimators.training:Training",
+    },
+    "tasks": {
+        "audio": "nas_core.tasks.audio:Audio",
+        "image": "nas_core.tasks.image:Image",
+        "multi-task": "nas_core.tasks.multi_task:MultiTask",
+        "tabular": "nas_core.tasks.tabular:Tabular",
+        "text": "nas_core.tasks.text:Text",
+    },
 }
 
 

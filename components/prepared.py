@@ -85,9 +85,10 @@ class Prepared:
         with np.load(self._path(split, "npz"), allow_pickle=False) as stored:
             return tuple(stored[f"input_{i}"] for i in range(len(stored.files) - 1)), stored["target"]
 
-    def task(self, *splits: str) -> Task:
-        """Return the task that knows these splits, and no other."""
-        task: Task = registry.load("tasks", self.kind)(self.signature, {split: self.arrays(split) for split in splits})
+    def task(self, *splits: str, **augmentation: Any) -> Task:
+        """Return the task that knows these splits, and no other; `augmentation` are options of its kind."""
+        arrays = {split: self.arrays(split) for split in splits}
+        task: Task = registry.load("tasks", self.kind)(self.signature, arrays, **augmentation)
         return task
 
     def frame(self, split: str) -> pd.DataFrame:

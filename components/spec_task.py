@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -98,6 +98,11 @@ class CommonTask(Strict):
     """Columns whose groups the audit compares; a table's model is given them too, unless `drop` has them."""
     split: Split = Split()
 
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """How rows are altered while they are trained on: options of the kind of task."""
+        return {}
+
 
 class TabularTask(CommonTask):
     """Rows of a table: numbers and categories."""
@@ -117,6 +122,15 @@ class ImageTask(CommonTask):
     """Pixels: images are made size x size; default: the size they have, if it is the same for all."""
     channels: Literal[1, 3] | None = None
     """1 is grey, 3 red, green and blue; default: as the first image."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """While they are trained on, images are moved by up to this share of their sides; photographs usually by 0.125."""
+    flip: bool = False
+    """Whether they are mirrored at random then; do so where left and right mean nothing."""
+
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """See `CommonTask`."""
+        return {"shift": self.shift, "flip": self.flip}
 
 
 class TextTask(CommonTask):
@@ -129,6 +143,13 @@ class TextTask(CommonTask):
     """So many words of the training rows are known, the most frequent ones."""
     length: Annotated[int, Field(ge=1, le=10_000)] = 32
     """Words of a text that are read; the rest is cut off."""
+    word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """While they are trained on, this share of the words is made unknown."""
+
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """See `CommonTask`."""
+        return {"word_dropout": self.word_dropout}
 
 
 class AudioTask(CommonTask):
@@ -141,6 +162,13 @@ class AudioTask(CommonTask):
     """Samples a second; clips of another rate are resampled."""
     seconds: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
     """Of a clip that are heard; the rest is cut off, and silence follows what is shorter."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """While they are trained on, clips are moved in time by up to this share of their length."""
+
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """See `CommonTask`."""
+        return {"shift": self.shift}
 
 
 MediaTask = ImageTask | TextTask | AudioTask

@@ -40,7 +40,7 @@ def retrain(spec: Spec, architecture: Architecture, data: Path, out: Path, on_ep
     a baseline reaches on the same rows. EvernasError if a training diverges.
     """
     prepared = Prepared.load(data)
-    task, record = prepared.task(*SEEN), prepared.task("test")
+    task, record = prepared.task(*SEEN, **spec.task.augmentation), prepared.task("test")
     test = prepared.arrays("test")
     seeds: list[dict[str, Any]] = []
     for index in range(spec.retrain.seeds):

@@ -38,7 +38,7 @@ def search(
     """
     prepared = Prepared.load(data)
     space = parts.build_space(spec, prepared.signature)
-    task = prepared.task(*SEEN)
+    task = prepared.task(*SEEN, **spec.task.augmentation)
     study = LedgerStudy(
         ledger,
         space,

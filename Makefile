@@ -21,10 +21,10 @@ setup: $(VENV)/.installed ## Make .venv and install evernas with all that it nee
 demo: setup ## Run one full cycle on the census data: search, retrain, audit, deploy
 	$(bin)/evernas run examples/adult/spec.yaml --force
 
-test: setup ## Run the fast tests, with coverage
-	$(pytest) -m "not slow and not chaos" $(coverage)
+test: setup ## Run the fast tests
+	$(pytest) -m "not slow and not chaos"
 
-test-all: setup ## Run all tests, those that take minutes too
+test-all: setup ## Run all tests, those that take minutes too, with coverage
 	$(pytest) $(coverage)
 
 check: lint types imports ## Run every check that is not a test

@@ -218,17 +218,20 @@ def test_it_lands_where_its_authors_say(data: Path) -> None:
 # ---------------------------------------------------------------- edges
 
 
-def test_after_a_thousand_trials_it_answers_in_time() -> None:
-    """A proposal takes some 5 ms; what is new costs one lesson."""
+def test_what_it_has_learned_is_kept_and_a_new_outcome_costs_one_lesson() -> None:
+    """The first answer takes a thousand lessons; the next one of them, and less than a twentieth of the time."""
     strategy, history = reinforce(), [ok(i, i * 7 % 101 / 101) for i in range(1000)]
-    strategy.propose(history, 1)
-    seconds = []
-    for number in range(1000, 1005):
-        history.append(ok(number, 0.5))
+
+    def seconds() -> float:
         start = time.process_time()
         strategy.propose(history, 1)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.3
+        return time.process_time() - start
+
+    cold, warm = seconds(), []
+    for number in range(1000, 1005):
+        history.append(ok(number, 0.5))
+        warm.append(seconds())
+    assert min(warm) < cold / 20
 
 
 def test_it_needs_no_torch_and_leaves_global_generators_alone() -> None:

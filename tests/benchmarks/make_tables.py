@@ -1,6 +1,6 @@
 """Makes the generic benchmark tables of this folder by training every member of three small spaces.
 
-    python tests/benchmarks/make_tables.py widths --data ../shared/data
+    python tests/benchmarks/make_tables.py widths --data FOLDER
     python tests/benchmarks/make_tables.py recipe
     python tests/benchmarks/make_tables.py chain --seeds 1
 
@@ -304,7 +304,7 @@ def run(plan: Plan, seeds: int) -> dict[str, NDArray[np.float64]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=PLANS)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where fashion_mnist_small.npz is")
+    parser.add_argument("--data", type=Path, default=Path(), help="where fashion_mnist_small.npz is")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each member (2)")
     parser.add_argument("--out", type=Path, help="where to write (tables/<table>.npz)")
     given = parser.parse_args()

@@ -131,9 +131,9 @@ def test_each_kind_of_task_has_keys_and_defaults_of_its_own() -> None:
     common = {"kind", *models.CommonTask.model_fields}
     assert {kind: {k: v for k, v in each.items() if k not in common} for kind, each in found.items()} == {
         "tabular": {"drop": ()},
-        "image": {"column": "image", "size": None, "channels": None},
-        "text": {"column": "text", "vocabulary": 5000, "length": 32},
-        "audio": {"column": "audio", "sample_rate": 8000, "seconds": 1.0},
+        "image": {"column": "image", "size": None, "channels": None, "shift": 0.0, "flip": False},
+        "text": {"column": "text", "vocabulary": 5000, "length": 32, "word_dropout": 0.1},
+        "audio": {"column": "audio", "sample_rate": 8000, "seconds": 1.0, "shift": 0.05},
     }
 
 

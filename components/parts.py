@@ -9,6 +9,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -84,6 +85,25 @@ def resolve(group: Group, part: Part) -> tuple[Callable[..., Any], dict[str, Any
     if problems:
         raise InputError(str(problems[0]))
     return registry.load(group, part.kind), options
+
+
+def grounded(spec: Spec, base: Path) -> Spec:
+    """Return `spec` with the paths among the options of its parts made absolute; relative ones start at `base`.
+
+    It loads the parts, and with them torch: for those who are about to build them.
+    """
+    search = {key: _grounded(group, getattr(spec.search, key), base) for key, group in GROUPS.items()}
+    changed: dict[str, Any] = {"search": spec.search.model_copy(update=search)}
+    if spec.retrain.estimator is not None:
+        estimator = _grounded("estimators", spec.retrain.estimator, base)
+        changed["retrain"] = spec.retrain.model_copy(update={"estimator": estimator})
+    return spec.model_copy(update=changed)
+
+
+def _grounded(group: Group, part: Part, base: Path) -> Part:
+    options, _ = typed_options(group, part)
+    paths = {name: str(base / value.expanduser()) for name, value in options.items() if isinstance(value, Path)}
+    return overridden(part, paths) if paths else part
 
 
 def build_space(spec: Spec, signature: Signature) -> SearchSpace:

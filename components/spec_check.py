@@ -42,7 +42,7 @@ def failed_checks(spec: Spec, base: Path) -> Iterator[Problem]:
     except InputError as error:
         table = None
         yield Problem.of(error, ("task",))
-    yield from list(_options(spec)) or _ranges(spec, table)
+    yield from list(_options(spec)) or _ranges(parts.grounded(spec, base), table)
     if table is not None:
         yield from _columns(spec.task, table)
         yield from _uses(spec, table)

@@ -20,7 +20,7 @@ from nas_core import objectives as order
 from nas_core.errors import EvernasError
 from nas_core.failures import finite
 from nas_core.interfaces import Task
-from nas_core.types import Architecture, Metrics
+from nas_core.types import Architecture, Metrics, Objective
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,10 +34,10 @@ OnEpoch = Callable[[int, int, Metrics], None]
 def retrain(spec: Spec, architecture: Architecture, data: Path, out: Path, on_epoch: OnEpoch) -> dict[str, Any]:
     """Train `architecture` with `spec.retrain.seeds` seeds and write each model to a folder of `out`.
 
-    Which seed is deployed is decided by the limits and the first objective on validation; test figures are for the
-    record only. `on_epoch` is called with the index of the seed, the epochs done and the metrics after them. The result
-    has all seeds with their curves, the spread of the test accuracy (a share of 1; sample standard deviation), and what
-    a baseline reaches on the same rows. EvernasError if a training diverges.
+    Which seed is deployed is decided on validation by the limits and the first objective, of those that training
+    measures; test figures are for the record only. `on_epoch` is called with the index of the seed, the epochs done and
+    the metrics after them. The result has all seeds with their curves, the spread of the test accuracy (a share of 1;
+    sample standard deviation), and what a baseline reaches on the same rows. EvernasError if a training diverges.
     """
     prepared = Prepared.load(data)
     task, record = prepared.task(*SEEN, **spec.task.augmentation), prepared.task("test")
@@ -63,7 +63,8 @@ def retrain(spec: Spec, architecture: Architecture, data: Path, out: Path, on_ep
                 "curve": curve,
             }
         )
-    best = min(range(len(seeds)), key=lambda i: order.key(seeds[i]["validation"], parts.objectives(spec)))
+    goals = _measured(parts.objectives(spec), seeds)
+    best = min(range(len(seeds)), key=lambda i: order.key(seeds[i]["validation"], goals))
     return {
         "seeds": seeds,
         "best": best,
@@ -72,6 +73,11 @@ def retrain(spec: Spec, architecture: Architecture, data: Path, out: Path, on_ep
         "params": seeds[best]["params"],
         "baseline": baseline(prepared.kind, prepared.signature, prepared.arrays("train"), test, spec.seed)._asdict(),
     }
+
+
+def _measured(objectives: Sequence[Objective], seeds: Sequence[Mapping[str, Any]]) -> list[Objective]:
+    """Return those of the search's objectives that training measures; a looked-up latency is the search's alone."""
+    return [o for o in objectives if all(o.metric in entry["validation"] for entry in seeds)]
 
 
 def _train(

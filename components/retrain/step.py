@@ -32,7 +32,7 @@ def _retrain(run: Run, architecture: tuple[int, ...], out: Path) -> Result:
         standing = f": {first} {metrics[first]:.5g}" if first in metrics else ""
         run.progress.advance("retrain", done, total, f"seed {seed + 1} epoch {epoch}{standing}")
 
-    return retrain(run.spec, architecture, run.folder / "data_prep", out, progress)
+    return retrain(parts.grounded(run.spec, run.base), architecture, run.folder / "data_prep", out, progress)
 
 
 def _epochs(spec: Spec) -> int | None:

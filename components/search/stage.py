@@ -65,12 +65,15 @@ def _runner(spec: Spec, out: Path, name: str) -> Runner:
 
 def _result(space: SearchSpace, history: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str, Any]:
     own = [trial for trial in history if not trial.origin]
-    full = [trial for trial in own if trial.fidelity == 1.0]
+    # Retraining is from scratch, so what got furthest will do where the budget ended before a trial in full.
+    furthest = max((trial.fidelity for trial in own if trial.status is Status.OK), default=1.0)
+    full = [trial for trial in own if trial.fidelity == furthest]
     best = order.best(full, objectives)
     if best is None:
-        raise _none(own, full, objectives)
+        raise _none(full or own, objectives)
     return {
         "trial": best.number,
+        "fidelity": best.fidelity,
         "architecture": list(best.architecture),
         "architecture_id": algebra.canonical_id(space, best.architecture),
         "decisions": algebra.describe(space, best.architecture),
@@ -83,11 +86,8 @@ def _result(space: SearchSpace, history: Sequence[Trial], objectives: Sequence[O
     }
 
 
-def _none(own: Sequence[Trial], trials: Sequence[Trial], objectives: Sequence[Objective]) -> EvernasError:
-    """Return the error that says why there is no best of `trials`: what failed, or what came nearest to the limits.
-
-    They are those of the study's `own` that were to be trained in full.
-    """
+def _none(trials: Sequence[Trial], objectives: Sequence[Objective]) -> EvernasError:
+    """Return the error that says why there is no best of `trials`: what failed, or what came nearest to the limits."""
     done = [(trial, trial.metrics) for trial in trials if trial.status is Status.OK and trial.metrics is not None]
     if done:
         near, metrics = min(done, key=lambda pair: order.key(pair[1], objectives))
@@ -97,10 +97,6 @@ def _none(own: Sequence[Trial], trials: Sequence[Trial], objectives: Sequence[Ob
             f"search.objectives: none of {len(done)} candidates keeps the limits ({limits}); the nearest, trial "
             f"{near.number}, has {have}; loosen a limit, or change the space or the budget"
         )
-    if not trials and any(trial.status is Status.OK for trial in own):
-        fix = "give search.budget more, or start at a higher min_fidelity"
-        return EvernasError(f"search: none of {len(own)} trials was one in full; {fix}")
-    trials = trials or own
     if not trials:
         return EvernasError("search: no candidate was evaluated; give search.budget more seconds")
     lost = all(trial.status is Status.LOST for trial in trials)

@@ -27,8 +27,9 @@ def main(root: str, run_id: str) -> Result:
 
 
 def _search(run: Run, ledger: Ledger, out: Path) -> Result:
-    standing = Standing(parts.objectives(run.spec))
-    budget = run.spec.search.budget.trials
+    spec = parts.grounded(run.spec, run.base)
+    standing = Standing(parts.objectives(spec))
+    budget = spec.search.budget.trials
 
     def progress(study: LedgerStudy, trial: Trial) -> None:
         if standing.take(study.history, trial):
@@ -36,7 +37,7 @@ def _search(run: Run, ledger: Ledger, out: Path) -> Result:
             run.progress.advance("search", standing.ended, budget, str(standing))
 
     with Mirror(run.tracker, Ledger(run.store), run.names, lambda text: run.progress.note("search", text)) as mirror:
-        result = search(run.spec, run.folder / "data_prep", ledger, out, name=run.id, on_trial=progress)
+        result = search(spec, run.folder / "data_prep", ledger, out, name=run.id, on_trial=progress)
     if result["exhausted"]:
         run.progress.note(
             "search", f"ended early: after {result['candidates']} candidates there is nothing new to propose"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 
@@ -41,12 +42,12 @@ class Tabular:
         _task: Task | None,
         _seed: int,
         *,
-        path: str = "",
+        path: Path | None = None,
         dataset: str = "",
         hidden: Sequence[str] = (),
     ) -> None:
-        path = path or getattr(space, "path", "")
-        if not path:
+        path = path or getattr(space, "path", None)
+        if path is None:
             raise InputError("path: must name a benchmark table (.npz), since the space brings none")
         table = tables.read(path)
         _check_space(space, table)

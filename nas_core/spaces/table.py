@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NoReturn
 
 from nas_core import tables
@@ -16,7 +17,7 @@ class Table:
     Any signature will do. InputError for a file that is not a whole table.
     """
 
-    def __init__(self, _signature: Signature, *, path: str) -> None:
+    def __init__(self, _signature: Signature, *, path: Path) -> None:
         self.path = path
         self._decisions = tables.read(path).decisions
 

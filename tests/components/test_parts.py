@@ -214,6 +214,14 @@ def test_the_final_space_differs_in_what_all_architectures_share_only() -> None:
         parts.build_final_space(retraining(space={"size": 3}), SIGNATURE)
 
 
+def test_paths_among_options_start_where_the_spec_says(tmp_path: Path) -> None:
+    looked_up = retraining(estimator={"kind": "tabular", "path": "table.npz", "dataset": "cifar10"})
+    found = parts.grounded(looked_up, tmp_path)
+    assert found.retrain.estimator == part("tabular", path=str(tmp_path / "table.npz"), dataset="cifar10")
+    assert (found.search, found.task) == (looked_up.search, looked_up.task)
+    assert parts.grounded(found, Path("elsewhere")) == found
+
+
 def test_the_objectives_are_those_of_the_spec() -> None:
     wanted = (Objective(metric="beauty", goal="max"), Objective(metric="weight", goal="min", limit=3.0))
     assert parts.objectives(spec()) == wanted

@@ -124,6 +124,20 @@ def test_the_options_of_retraining_replace_those_of_the_search(
     assert len(found["seeds"][0]["curve"]) == 1
 
 
+def test_an_objective_that_only_the_search_could_look_up_has_no_say(
+    tumour: Tumour, prepared: Path, architecture: tuple[int, ...], tmp_path: Path, trained: Trained
+) -> None:
+    looked_up = {"metric": "latency_ms/pixel3", "goal": "min", "limit": 1}
+    spec = tumour(
+        objectives=[looked_up, {"metric": "accuracy", "goal": "max"}],
+        estimator={"kind": "tabular", "path": "table.npz"},
+    )
+    trainer = tumour().search.estimator
+    spec = spec.model_copy(update={"retrain": spec.retrain.model_copy(update={"estimator": trainer})})
+    found = retrain(spec, architecture, prepared, tmp_path, lambda *_: None)
+    assert found["best"] == trained[1]["best"]
+
+
 def test_a_training_that_diverges_names_its_seed_and_what_to_do(
     tumour: Tumour, prepared: Path, architecture: tuple[int, ...], tmp_path: Path
 ) -> None:

@@ -86,7 +86,7 @@ class Encoder:
 
 def as_options(architectures: Sequence[Architecture], decisions: int) -> Options:
     """Return `architectures`, none or more of so many decisions, as an array."""
-    return np.array(architectures, dtype=np.intp).reshape(-1, decisions)
+    return np.array(architectures, dtype=np.intp).reshape(len(architectures), decisions)
 
 
 def activity(decisions: Sequence[Decision], options: Options) -> NDArray[np.bool_]:

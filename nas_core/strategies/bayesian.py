@@ -66,7 +66,8 @@ class Bayesian(Drawing):
         untold = [trial.architecture for trial in own if trial.status is Status.PENDING]
         seen = {self._canonical(trial.architecture) for trial in own}
         sources = self._learned(history)
-        candidates = self._population.candidates(seen, self._parents(history), rng)
+        parents = [] if self._population.is_whole else self._parents(history)
+        candidates = self._population.candidates(seen, parents, rng)
         surrogate: Surrogate | None = None
         picked: list[int] = []
 

@@ -121,7 +121,8 @@ class _Policy:
         reward = self._reward(lesson.outcome)
         on = algebra.active(self._space, lesson.architecture)
         choices = [(place, option) for place, option in enumerate(lesson.architecture) if on[place]]
-        self._adam.ascend(self._controller.gradient(choices, reward - self._baseline, self._entropy))
+        if choices:
+            self._adam.ascend(self._controller.gradient(choices, reward - self._baseline, self._entropy))
         self._baseline = self._decay * self._baseline + (1 - self._decay) * reward
 
     def _reward(self, outcome: Key) -> float:

@@ -9,16 +9,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
+from typing import Any
 
 import play
 import pytest
 
 from nas_core import registry
 from nas_core import space as algebra
-from nas_core.types import Architecture, Proposal, Status, Trial
+from nas_core.types import Architecture, Decision, Proposal, Status, Trial
 
 SEED = 1
 every_pair = pytest.mark.parametrize(
@@ -184,3 +185,42 @@ def test_a_search_that_ends_has_tried_everything_in_full(strategy: str, n: int) 
 def test_all_pending_and_nothing_unseen_means_wait(strategy: str) -> None:
     history = [Trial(number=i, architecture=a) for i, a in enumerate(algebra.architectures(play.Tiny()))]
     assert list(play.make_strategy(strategy, play.Tiny(), SEED).propose(history, 2)) == []
+
+
+# ---------------------------------------------------------------- what is odd
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A space of few or no decisions."""
+
+    decisions: tuple[Decision, ...]
+
+    def build(self, architecture: Architecture) -> Any:
+        raise NotImplementedError
+
+
+@every_strategy
+@pytest.mark.parametrize("decisions", [(), (Decision(name="only", options=("a",)),)], ids=["none", "one"])
+def test_a_space_of_one_architecture_is_searched(strategy: str, decisions: tuple[Decision, ...]) -> None:
+    space = Odd(decisions)
+    player = play.make_strategy(strategy, space, SEED)
+    history: list[Trial] = []
+    while proposals := player.propose(history, 2):
+        assert {proposal.architecture for proposal in proposals} == {(0,) * len(decisions)}
+        started = [play.pending(proposal, len(history)) for proposal in proposals]
+        history += [play.settle(trial, Status.OK, trial.number) for trial in started]
+    assert history[-1].fidelity == 1
+    assert len({trial.fidelity for trial in history}) == len(history)
+
+
+@every_strategy
+@pytest.mark.parametrize("figure", [0.0, 0.5, -1e12, 1e30])
+def test_figures_that_tell_nothing_are_tolerated(strategy: str, figure: float) -> None:
+    player = play.make_strategy(strategy, play.Tiny(), SEED)
+    history: list[Trial] = []
+    for _ in range(4):
+        for proposal in player.propose(history, 2):
+            trial = play.settle(play.pending(proposal, len(history)), Status.OK, len(history))
+            history.append(replace(trial, metrics=dict.fromkeys(trial.metrics or {}, figure)))
+    assert len({trial.architecture for trial in history}) >= 3

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nas_core.spaces._graph import live_edges
 from nas_core.spaces._operations import OPERATIONS, Choice, FactorizedReduce, convolution, stem
 from nas_core.types import Signature
 
@@ -39,24 +40,12 @@ def nas_bench_201_network(
     output is not built: the benchmark's networks, which have it, gain at most a learned constant per channel from it.
     A cell without any path gives zeros.
     """
-    return NasBench201Network(signature, live(_edges(operations)), channels=channels, cells=cells)
+    return NasBench201Network(signature, live_edges(_edges(operations), [0], 3), channels=channels, cells=cells)
 
 
 def _edges(operations: Sequence[str]) -> list[CellEdge]:
     named = zip(NAS_BENCH_201_EDGES, operations, strict=True)
     return [CellEdge(source, target, name) for (source, target), name in named if name != "none"]
-
-
-def live(edges: Sequence[CellEdge], source: int = 0, sink: int = 3) -> list[CellEdge]:
-    """Return the edges that lie on a path from node `source` to node `sink`; edges are in order of their targets."""
-    reached, wanted = {source}, {sink}
-    for edge in edges:
-        if edge.source in reached:
-            reached.add(edge.target)
-    for edge in reversed(edges):
-        if edge.target in wanted:
-            wanted.add(edge.source)
-    return [edge for edge in edges if edge.source in reached and edge.target in wanted]
 
 
 class Graph(nn.Module):

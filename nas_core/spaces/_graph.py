@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
+
+
+class _Joins(Protocol):
+    """An edge, whatever it does."""
+
+    @property
+    def source(self) -> int: ...
+
+    @property
+    def target(self) -> int: ...
+
+
+Between = TypeVar("Between", bound=_Joins)
 
 
 class Edge(NamedTuple):
@@ -36,7 +49,7 @@ def graph_features(
     """
     inputs = frozenset(sources)
     ordered = sorted(edges)
-    live = _live(ordered, inputs, target)
+    live = live_edges(ordered, inputs, target)
     counts = dict.fromkeys((f"live_{kind}" for kind in kinds), 0.0)
     paths: dict[int, int] = dict.fromkeys(inputs, 1)
     depth: dict[int, int] = dict.fromkeys(inputs, 0)
@@ -59,14 +72,17 @@ def graph_features(
     }
 
 
-def _live(ordered: Sequence[Edge], inputs: frozenset[int], target: int) -> list[Edge]:
-    """Return the edges that lie on a path from an input to `target`, in order of their sources."""
-    reached = set(inputs)
-    for edge in ordered:
+def live_edges(edges: Sequence[Between], sources: Iterable[int], target: int) -> list[Between]:
+    """Return the edges that lie on a path from one of `sources` to `target`.
+
+    They come in the order of `edges`, in which whatever enters a node is before whatever leaves it.
+    """
+    reached = set(sources)
+    for edge in edges:
         if edge.source in reached:
             reached.add(edge.target)
     wanted = {target}
-    for edge in reversed(ordered):
+    for edge in reversed(edges):
         if edge.target in wanted:
             wanted.add(edge.source)
-    return [edge for edge in ordered if edge.source in reached and edge.target in wanted]
+    return [edge for edge in edges if edge.source in reached and edge.target in wanted]

@@ -16,10 +16,10 @@ from nas_core.spaces._cells import (
     DartsNetwork,
     NasBench201Cell,
     NasBench201Network,
-    live,
     nas_bench_201_network,
     thirds,
 )
+from nas_core.spaces._graph import live_edges
 from nas_core.types import Port, Signature
 from tests.nas_core.spaces.conftest import Rows
 from tests.nas_core.spaces.networks import exports, trains_one_step, warns_of_itself
@@ -100,7 +100,7 @@ def test_a_cell_adds_up_at_its_nodes() -> None:
     ],
 )
 def test_only_edges_between_input_and_output_are_built(operations: list[str], alive: set[str]) -> None:
-    assert set(NasBench201Cell(live(whole(operations)), 4).edges) == alive
+    assert set(NasBench201Cell(live_edges(whole(operations), [0], 3), 4).edges) == alive
 
 
 def constants(cell: nn.Module) -> None:
@@ -113,7 +113,7 @@ def constants(cell: nn.Module) -> None:
 def test_what_leads_nowhere_adds_nothing() -> None:
     cell = NasBench201Cell(edges := whole([CONV, WIDE, CONV, SKIP, NONE, NONE]), 4).eval()
     constants(cell)
-    lean = NasBench201Cell(live(edges), 4).eval()
+    lean = NasBench201Cell(live_edges(edges, [0], 3), 4).eval()
     lean.load_state_dict({key: value for key, value in cell.state_dict().items() if key in lean.state_dict()})
     x = torch.randn(2, 4, 6, 6)
     assert torch.equal(cell(x), lean(x))
@@ -121,7 +121,7 @@ def test_what_leads_nowhere_adds_nothing() -> None:
 
 def test_what_comes_from_nowhere_adds_a_constant_per_channel() -> None:
     cell = NasBench201Cell(edges := whole([NONE, CONV, WIDE, SKIP, WIDE, CONV]), 4).eval()
-    lean = NasBench201Cell(live(edges), 4).eval()
+    lean = NasBench201Cell(live_edges(edges, [0], 3), 4).eval()
     constants(cell.edges["1_3"])
     lean.load_state_dict({key: value for key, value in cell.state_dict().items() if key in lean.state_dict()})
     x = torch.randn(2, 4, 6, 6)

@@ -137,6 +137,33 @@ def read_object(data: bytes, first: int, prev: str | None, verifier: Verifier | 
     return entries
 
 
+def is_torn(data: bytes, first: int, *, sealed: bool) -> bool:
+    """Tell whether `data` is the beginning of an object that begins at `first`, and no more than that.
+
+    Such is what a crash leaves of a commit where storage does not keep its promise of whole objects.
+    """
+    *lines, rest = data.split(b"\n")
+    try:
+        parsed = [_parse(raw, first + index) for index, raw in enumerate(lines)]
+    except IntegrityError:
+        return False
+    ends_in_seal = bool(parsed) and (parsed[-1][0].kind == SEAL or _SIGNATURE.search(parsed[-1][1]) is not None)
+    whole = not rest and bool(parsed) and (ends_in_seal or not sealed)
+    return not whole and _begins_line(rest, first + len(lines))
+
+
+def _begins_line(rest: bytes, seq: int) -> bool:
+    """Tell whether `rest` may be the beginning of line `seq`, or all of it, with nothing after it."""
+    start = b'{"seq":%d,"prev":"' % seq
+    if not start.startswith(rest[: len(start)]):
+        return False
+    try:
+        _, end = _DECODER.raw_decode(rest.decode("ascii"))
+    except ValueError:
+        return rest.isascii()
+    return end == len(rest)
+
+
 def _holds_hash(after: Sequence[bytes], entry: Entry) -> bool:
     """Tell whether the next line, if any, holds the hash of `entry`, so that `entry` is as it was written."""
     return any(line.startswith(b'{"seq":%d,"prev":"%s"' % (entry.seq + 1, entry.hash.encode())) for line in after[:1])

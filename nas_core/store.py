@@ -40,6 +40,10 @@ class Store(Protocol):
         """Store `data` durably under `key`, in one step from the old object, if any, to the new one."""
         ...
 
+    def remove(self, key: str) -> None:
+        """Remove the object; nothing happens if there is none."""
+        ...
+
 
 class MemoryStore:
     """Objects in this process only, for studies without a disk."""
@@ -69,6 +73,10 @@ class MemoryStore:
     def replace(self, key: str, data: bytes) -> None:
         """Store `data` under `key`, whatever was there."""
         self._objects[_checked(key)] = data
+
+    def remove(self, key: str) -> None:
+        """Remove the object, if there is one."""
+        self._objects.pop(_checked(key), None)
 
 
 class FolderStore:
@@ -107,6 +115,16 @@ class FolderStore:
             with _written(path.parent, data, 0o666) as temporary:
                 temporary.replace(path)
                 sync_folder(path.parent)
+
+    def remove(self, key: str) -> None:
+        """Remove the file, if there is one; it does not come back after a power cut."""
+        path = self.root / _checked(key)
+        with _storage("remove", path):
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            sync_folder(path.parent)
 
 
 def create_file(path: Path, data: bytes, mode: int = 0o666) -> None:

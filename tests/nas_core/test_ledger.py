@@ -183,7 +183,7 @@ class Counting(MemoryStore):
         return super().read(key)
 
     def keys(self, prefix: str = "") -> Sequence[str]:
-        self.asked.append("keys")
+        self.asked.append(f"keys {prefix}")
         return super().keys(prefix)
 
 
@@ -194,13 +194,13 @@ def test_a_commit_writes_one_object_and_opening_reads_one_however_long_the_ledge
         ledger.append("note", {})
     store.asked.clear()
     ledger.append("note", {})
-    assert store.asked == ["create"]
+    assert store.asked == ["create", "keys ledger/compacted/"]  # whether it was fenced by what has been merged
     store.asked.clear()
     assert Ledger(store, SIGNER).head == ledger.head
-    assert store.asked == ["keys", "read"]
+    assert store.asked == ["keys ledger/", "read"]
 
 
-def test_reading_on_reads_what_is_new_and_lists_nothing() -> None:
+def test_reading_on_reads_what_is_new_and_lists_no_commits() -> None:
     store = Counting()
     ledger = Ledger(store, SIGNER)
     for _ in range(50):
@@ -209,7 +209,8 @@ def test_reading_on_reads_what_is_new_and_lists_nothing() -> None:
     ledger.append("note", {})
     store.asked.clear()
     assert len(list(ledger.entries(after=head))) == 2
-    assert store.asked == ["read", "read"]  # the new object, and the one after it, which is not there
+    # The new object, and the one after it, which is not there, nor merged with others.
+    assert store.asked == ["read", "read", "keys ledger/compacted/"]
 
 
 def test_objects_are_in_the_order_of_their_numbers_beyond_eight_digits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,12 +477,17 @@ def test_hostile_json_is_a_bad_entry(data: bytes) -> None:
 def test_the_format_can_be_checked_by_a_short_script_of_ones_own(tmp_path: Path) -> None:
     """What the description in `nas_core.chain` says, with none of its code."""
     store = FolderStore(tmp_path)
+    ledger = Ledger(store, SIGNER)
     for number in range(3):
-        Ledger(store, SIGNER).append("note", {"number": number})
+        ledger.append("note", {"number": number})
 
     prev, count, key = "0" * 64, 0, hashlib.sha256(SIGNER.public_key).hexdigest()
-    for path in sorted((tmp_path / "ledger").iterdir(), key=lambda path: int(path.stem)):
-        assert int(path.stem) == count
+    ledger.compact()
+    ledger.append("note", {"number": 3})
+    found = sorted((tmp_path / "ledger").rglob("*.jsonl"), key=lambda path: int(path.stem.partition("-")[0]))
+    assert len(found) == 3  # what is merged, the newest commit then, and the one since
+    for path in found:
+        assert int(path.stem.partition("-")[0]) == count
         for line in path.read_bytes().splitlines():
             entry = json.loads(line)
             assert (entry["seq"], entry["prev"]) == (count, prev)
@@ -492,6 +498,151 @@ def test_the_format_can_be_checked_by_a_short_script_of_ones_own(tmp_path: Path)
         message = re.sub(rb',"signature":"[^"]{88}"', b"", line)
         Ed25519PublicKey.from_public_bytes(public_key).verify(base64.b64decode(entry["data"]["signature"]), message)
     assert (count - 1, prev) == Ledger(store).head
+
+
+# ---------------------------------------------------------------- merging commits
+
+
+def long(commits: int = 12) -> tuple[Counting, Ledger]:
+    store = Counting()
+    ledger = Ledger(store, SIGNER)
+    for number in range(commits):
+        ledger.append("note", {"number": number})
+    return store, ledger
+
+
+def test_merging_leaves_the_same_entries_in_few_objects() -> None:
+    store, ledger = long()
+    before, head = list(ledger.entries()), ledger.head
+    ledger.compact()
+    assert store.keys("ledger/") == ["ledger/00000022.jsonl", "ledger/compacted/00000000-00000021.jsonl"]
+    assert list(ledger.entries()) == before
+    assert Ledger(store, SIGNER).head == head == verify(store, verify_signature).head
+    ledger.append("note", {"number": 12})
+    ledger.append("note", {"number": 13})
+    ledger.compact()
+    assert len(store.keys("ledger/compacted/")) == 2
+    assert [e.data["number"] for e in Ledger(store).entries({"note"})] == list(range(14))
+
+
+def test_a_merged_object_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas_core.segments._MOST_BYTES", 3000)
+    store, ledger = long(20)
+    ledger.compact()
+    merged = store.keys("ledger/compacted/")
+    assert len(merged) > 2
+    assert all(len(store.read(key)) <= 3000 for key in merged)
+    assert verify(store, verify_signature).entries == 40
+
+
+def test_a_reader_goes_on_from_any_commit_that_was_merged_meanwhile() -> None:
+    _, ledger = long()
+    heads = [Head(entry.seq, entry.hash) for entry in ledger.entries({"seal"})]
+    expected = {head: list(ledger.entries(after=head)) for head in heads}
+    reading = ledger.entries()
+    first = next(reading)
+    ledger.compact()
+    assert [first, *reading] == list(ledger.entries())
+    for head in heads:
+        assert list(ledger.entries(after=head)) == expected[head]
+
+
+def test_a_writer_that_slept_through_a_merger_is_fenced_though_its_name_is_free_again() -> None:
+    store, ledger = long(3)
+    sleeper = Ledger(store, SIGNER)
+    for _ in range(4):
+        ledger.append("note", {"number": 0})
+    ledger.compact()
+    before = {key: store.read(key) for key in store.keys("")}
+    with pytest.raises(FencedError, match="another process has written entry 6"):
+        sleeper.append("note", {"number": -1})
+    assert {key: store.read(key) for key in store.keys("")} == before
+
+
+@pytest.mark.parametrize("removals", range(12))
+def test_a_merger_interrupted_anywhere_is_finished_by_the_next(removals: int) -> None:
+    class Dying(Counting):
+        left = removals
+
+        def remove(self, key: str) -> None:
+            if not self.left:
+                raise OutsideError("storage: gone")
+            self.left -= 1
+            super().remove(key)
+
+    whole, _ = long()
+    store = Dying()
+    for key in whole.keys(""):
+        store.create(key, whole.read(key))
+    ledger = Ledger(store, SIGNER)
+    if removals < 11:
+        with pytest.raises(OutsideError):
+            ledger.compact()
+    assert verify(store, verify_signature).head == ledger.head
+    store.left = 100
+    ledger.append("note", {"number": 12})
+    ledger.compact()
+    assert len(store.keys("ledger/compacted/")) == 1
+    assert [e.data["number"] for e in Ledger(store).entries({"note"})] == list(range(13))
+    verify(store, verify_signature)
+
+
+def test_what_is_merged_is_as_tamper_proof_as_what_is_not() -> None:
+    store, ledger = long(4)
+    ledger.compact()
+    [key] = store.keys("ledger/compacted/")
+    original = store.read(key)
+    for place in range(0, len(original), 7):
+        changed = bytes([original[place] ^ 1])
+        store.replace(key, original[:place] + changed + original[place + 1 :])
+        assert first_bad(store) == original[:place].count(b"\n"), place
+    store.replace(key, original[: original.rindex(b"\n", 0, -1) + 1])
+    assert first_bad(store) in (4, 5)
+    store.remove(key)
+    assert first_bad(store) == 0
+    store.replace(key, original)
+    store.create("ledger/00000002.jsonl", original)
+    assert first_bad(store) == 2
+
+
+# ---------------------------------------------------------------- torn objects
+
+
+@pytest.mark.parametrize("left", [0, 1, 40, 100, -2, -1])
+@pytest.mark.parametrize("signer", [SIGNER, None])
+def test_a_torn_newest_object_is_set_aside_and_said(signer: Ed25519Signer | None, left: int) -> None:
+    store = written(signer)
+    newest = store.keys("ledger/")[-1]
+    torn = store.read(newest)[:left]
+    store.replace(newest, torn)
+    before = list(Ledger(store).entries())
+    assert verify(store, verify_signature if signer else None).torn == newest
+    ledger = Ledger(store, signer)
+    assert list(ledger.entries()) == before
+    ledger.append("note", {"text": "later"})
+    [said] = ledger.entries({"recovered"})
+    assert (said.data["object"], said.data["bytes"], said.data["sha256"]) == (newest, len(torn), sha256(torn))
+    assert store.read(said.data["aside"]) == torn
+    found = verify(store, verify_signature if signer else None)
+    assert (found.torn, found.head) == (None, ledger.head)
+    assert list(ledger.entries())[: len(before)] == before
+
+
+def test_what_is_known_elsewhere_is_not_torn_but_missing() -> None:
+    store = written()
+    store.replace(THIRD, store.read(THIRD)[:50])
+    with pytest.raises(IntegrityError, match="entry 5: missing, though entries up to 6 were anchored"):
+        Ledger(store, SIGNER, anchored=6)
+    assert Ledger(store, SIGNER, anchored=4).head.seq == 4
+
+
+def test_who_wants_to_know_is_told_each_new_head() -> None:
+    heads: list[Head] = []
+    ledger = Ledger(MemoryStore(), SIGNER, on_commit=heads.append)
+    ledger.append("note", {})
+    ledger.commit([("note", {}), ("note", {})])
+    assert [head.seq for head in heads] == [1, 4]
+    assert heads[-1] == ledger.head
 
 
 # ---------------------------------------------------------------- a writer that is killed

@@ -23,10 +23,15 @@ from nas_core.registry import Group
 from nas_core.types import Objective, Signature
 
 if TYPE_CHECKING:
-    from nas_core.interfaces import BatchEstimator, Estimator, SearchSpace, Strategy, Task, Trainer
+    from nas_core.interfaces import BatchEstimator, Estimator, SearchSpace, Stopper, Strategy, Task, Trainer
 
-GROUPS: dict[str, Group] = {"space": "spaces", "strategy": "strategies", "estimator": "estimators"}
-"""The keys of `search` that name a part, and where its kind is registered."""
+GROUPS: dict[str, Group] = {
+    "space": "spaces",
+    "strategy": "strategies",
+    "stopper": "stoppers",
+    "estimator": "estimators",
+}
+"""The keys of `search` that name a part, and where its kind is registered; without a stopper trials run to the end."""
 
 
 class _Options(BaseModel):
@@ -87,12 +92,17 @@ def resolve(group: Group, part: Part) -> tuple[Callable[..., Any], dict[str, Any
     return registry.load(group, part.kind), options
 
 
+def named_parts(spec: Spec) -> dict[str, Part]:
+    """Return the parts that the spec's search names, by their keys."""
+    return {key: part for key in GROUPS if (part := getattr(spec.search, key)) is not None}
+
+
 def grounded(spec: Spec, base: Path) -> Spec:
     """Return `spec` with the paths among the options of its parts made absolute; relative ones start at `base`.
 
     It loads the parts, and with them torch: for those who are about to build them.
     """
-    search = {key: _grounded(group, getattr(spec.search, key), base) for key, group in GROUPS.items()}
+    search = {key: _grounded(GROUPS[key], part, base) for key, part in named_parts(spec).items()}
     changed: dict[str, Any] = {"search": spec.search.model_copy(update=search)}
     if spec.retrain.estimator is not None:
         estimator = _grounded("estimators", spec.retrain.estimator, base)
@@ -118,6 +128,14 @@ def build_strategy(spec: Spec, space: SearchSpace) -> Strategy:
         "strategies", spec.search.strategy, "search.strategy", space, objectives(spec), spec.seed
     )
     return strategy
+
+
+def build_stopper(spec: Spec) -> Stopper | None:
+    """Return the spec's stopper, if it names one."""
+    if spec.search.stopper is None:
+        return None
+    stopper: Stopper = _build("stoppers", spec.search.stopper, "search.stopper", objectives(spec))
+    return stopper
 
 
 def final_space(spec: Spec) -> Part:

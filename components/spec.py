@@ -8,8 +8,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from components.spec_search import (
+    BudgetSpec,
+    LocalRunnerSpec,
+    ObjectiveSpec,
+    Part,
+    PriceSpec,
+    RayRunnerSpec,
+    RunnerSpec,
+    SearchSpec,
+)
 from components.spec_task import (
     AudioTask,
     BuiltinSource,
@@ -28,8 +38,9 @@ from components.spec_task import (
 )
 from components.spec_types import Above0, Name, Positive, Share, Strict, Text
 
-__all__ = [  # the models of `components.spec_task` too, so that all of a spec is found here
+__all__ = [  # the models of the task and the search too, so that all of a spec is found here
     "AudioTask",
+    "BudgetSpec",
     "BuiltinSource",
     "CommonTask",
     "FileSource",
@@ -37,87 +48,20 @@ __all__ = [  # the models of `components.spec_task` too, so that all of a spec i
     "Holdout",
     "ImageTask",
     "LinesSource",
+    "LocalRunnerSpec",
     "NpzSource",
+    "ObjectiveSpec",
+    "Part",
+    "PriceSpec",
+    "RayRunnerSpec",
+    "RunnerSpec",
+    "SearchSpec",
     "Source",
     "Split",
     "TabularTask",
     "TaskSpec",
     "TextTask",
 ]
-
-
-class Part(Strict):
-    """A registered part by its `kind`; the other keys are its options, checked against its factory's signature."""
-
-    model_config = ConfigDict(extra="allow")
-    kind: Text
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options as the spec gives them."""
-        return dict(self.model_extra or {})
-
-
-class ObjectiveSpec(Strict):
-    """A metric that the estimator returns, the direction that is better, and a bound that must hold."""
-
-    metric: Text
-    """`training` returns accuracy, balanced_accuracy, log_loss, auroc (of two classes), the losses, params and macs."""
-    goal: Literal["min", "max"]
-    limit: float | None = None
-    """The most (`min`) or the least (`max`) that is allowed; a candidate beyond it is no champion."""
-
-
-class BudgetSpec(Strict):
-    """Where the search stops: at whichever comes first."""
-
-    trials: Positive | None = None
-    seconds: Annotated[float, Field(ge=1)] | None = None
-    """Wall clock; running trials are finished."""
-
-    @model_validator(mode="after")
-    def _bounds_something(self) -> BudgetSpec:
-        if self.trials is None and self.seconds is None:
-            raise ValueError("set trials, seconds or both, or the search would never end")
-        return self
-
-
-class LocalRunnerSpec(Strict):
-    """Trials one after another in the stage's own process."""
-
-    kind: Literal["local"]
-
-
-class RayRunnerSpec(Strict):
-    """Trials as Ray Tune trials."""
-
-    kind: Literal["ray"]
-    address: Text = "local"
-    """`local` starts a Ray of its own; `auto` joins the cluster it runs on."""
-    cpus: Above0 = 1.0
-    """CPUs a trial."""
-    gpus: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs a trial; a fraction shares one."""
-    max_concurrent: Positive | None = None
-    """Trials at a time; default: as many as the resources allow."""
-
-
-RunnerSpec = Annotated[LocalRunnerSpec | RayRunnerSpec, Field(discriminator="kind")]
-
-
-class SearchSpec(Strict):
-    """Which architectures, proposed how, judged how, towards what, until when, and where."""
-
-    space: Part
-    """The architectures that are searched, by `kind` and options."""
-    strategy: Part = Part(kind="bayesian")
-    """What proposes the next architecture, by `kind` and options."""
-    estimator: Part = Part(kind="training")
-    """What measures a candidate, by `kind` and options."""
-    objectives: Annotated[tuple[ObjectiveSpec, ...], Field(min_length=1)]
-    """The first one chooses the champion among the candidates that keep all limits."""
-    budget: BudgetSpec
-    runner: RunnerSpec = RayRunnerSpec(kind="ray")
 
 
 class RetrainSpec(Strict):

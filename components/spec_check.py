@@ -116,8 +116,8 @@ def _rates(spec: Spec) -> Iterator[Problem]:
 
 
 def _options(spec: Spec) -> Iterator[Problem]:
-    for key, group in parts.GROUPS.items():
-        yield from _option_problems(("search", key), group, getattr(spec.search, key))
+    for key, part in parts.named_parts(spec).items():
+        yield from _option_problems(("search", key), parts.GROUPS[key], part)
     yield from _changed(("retrain", "space"), "spaces", spec.search.space, spec.retrain.space)
     if spec.retrain.estimator is not None:
         yield from _option_problems(("retrain", "estimator"), "estimators", spec.retrain.estimator)
@@ -147,10 +147,11 @@ def _ranges(spec: Spec, table: pd.DataFrame | None) -> Iterator[Problem]:
     except InputError as error:
         yield Problem.of(error)
         return
-    try:
-        parts.build_strategy(spec, space)
-    except InputError as error:
-        yield Problem.of(error)
+    for build in (lambda: parts.build_strategy(spec, space), lambda: parts.build_stopper(spec)):
+        try:
+            build()
+        except InputError as error:
+            yield Problem.of(error)
     try:
         parts.build_estimator(spec, space, task)
         parts.build_trainer(spec, parts.build_final_space(spec, signature), task, spec.seed)

@@ -109,14 +109,19 @@ def schema() -> dict[str, Any]:
     search = whole["$defs"]["SearchSpec"]["properties"]
     for key, group in GROUPS.items():
         alternatives = [_part_schema(group, kind, whole["$defs"]) for kind in registry.names(group)]
-        search[key] = {k: v for k, v in search[key].items() if k != "$ref"} | {"oneOf": alternatives}
+        search[key] = _one_of(search[key], alternatives)
     trainers = [_part_schema("estimators", kind, whole["$defs"]) for kind in registry.names("estimators")]
     retrain = whole["$defs"]["RetrainSpec"]["properties"]
-    retrain["estimator"] = {k: v for k, v in retrain["estimator"].items() if k != "anyOf"} | {
-        "oneOf": [*trainers, {"type": "null"}]
-    }
+    retrain["estimator"] = _one_of(retrain["estimator"], trainers)
     del whole["$defs"]["Part"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_untitled(whole)}
+
+
+def _one_of(reference: dict[str, Any], alternatives: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the schema of a key that names a part, with `alternatives` for the reference to any; null if it may be."""
+    nothing = [{"type": "null"}] if "anyOf" in reference else []
+    kept = {k: v for k, v in reference.items() if k not in ("$ref", "anyOf")}
+    return {**kept, "oneOf": [*alternatives, *nothing]}
 
 
 def _part_schema(group: Group, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:

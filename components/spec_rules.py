@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from components.parts import GROUPS
-from components.spec import ObjectiveSpec, Spec
+from components.parts import GROUPS, named_parts
+from components.spec import ObjectiveSpec, RayRunnerSpec, SearchSpec, Spec
 from components.spec_errors import Problem
 from components.spec_task import Holdout, MediaTask, TabularTask, TaskSpec
 from components.yaml_lines import Location
@@ -39,6 +39,7 @@ def broken_rules(spec: Spec) -> Iterator[Problem]:
     yield from _columns(spec.task)
     yield from _bins(spec)
     yield from _objectives(spec)
+    yield from _budget(spec.search)
     if "kind" in spec.retrain.options:
         fix = "remove the key, or write retrain.estimator to train with another"
         yield Problem(("retrain", "options", "kind"), f"the estimator is that of the search; {fix}")
@@ -47,13 +48,24 @@ def broken_rules(spec: Spec) -> Iterator[Problem]:
 
 
 def _kinds(spec: Spec) -> Iterator[Problem]:
-    for key, group in GROUPS.items():
-        kind: str = getattr(spec.search, key).kind
-        if kind not in registry.targets(group):
-            yield Problem.of(unknown("kind", kind, registry.targets(group)), ("search", key))
+    for key, part in named_parts(spec).items():
+        kinds = registry.targets(GROUPS[key])
+        if part.kind not in kinds:
+            yield Problem.of(unknown("kind", part.kind, kinds), ("search", key))
     trainer = spec.retrain.estimator
     if trainer is not None and trainer.kind not in registry.targets("estimators"):
         yield Problem.of(unknown("kind", trainer.kind, registry.targets("estimators")), ("retrain", "estimator"))
+
+
+def _budget(search: SearchSpec) -> Iterator[Problem]:
+    """Yield what is asked of the budget though the runner does not say what it takes."""
+    runner, at = search.runner, ("search", "budget")
+    gpus = runner.gpus if isinstance(runner, RayRunnerSpec) else 0
+    if search.budget.cost is not None and not runner.price.of(runner.cpus, gpus):
+        fix = "set search.runner.price.cpu_hour, gpu_hour or both"
+        yield Problem((*at, "cost"), f"money needs a price, and what a trial occupies costs nothing; {fix}")
+    if search.budget.gpu_hours is not None and not gpus:
+        yield Problem((*at, "gpu_hours"), "trials occupy no GPU; set search.runner.gpus, or bound cpu_hours instead")
 
 
 def _columns(task: TaskSpec) -> Iterator[Problem]:

@@ -1,13 +1,19 @@
-"""Checkpoints of trials as folders `weights/<number>/<attempt>-<step>`, each whole or absent."""
+"""Checkpoints of trials as folders `weights/<number>/<attempt>-<step>`, each whole or absent.
+
+The attempt comes from the record. A worker that was given up for dead and goes on all the same writes under an older
+one, which hides and removes nothing of a newer.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from nas_core.errors import OutsideError
 from nas_core.store import make_folder, sync_folder
 
 _NAME = re.compile(r"([0-9]+)-([0-9]+)")
@@ -24,17 +30,25 @@ class Checkpoints:
         found = self._found(number)
         return max(found)[1] if found else None
 
-    def next_attempt(self, number: int) -> int:
-        """Return the number of the attempt that begins now: 0, or one more than the newest that saved something."""
-        found = self._found(number)
-        return max(found)[0][0] + 1 if found else 0
-
     def save(self, number: int, attempt: int, step: int, write: Callable[[Path], None]) -> None:
         """Let `write` fill a new folder; when that is on disk it becomes the checkpoint, and earlier ones go.
 
-        A process killed on the way leaves the earlier checkpoint as it was.
+        A process killed on the way leaves the earlier checkpoint as it was. Nothing is saved if a later attempt has
+        saved something. OutsideError if the storage refuses, which is no fault of the trial.
         """
-        folder = self._folder(number)
+        if any(at[0] > attempt for at, _ in self._found(number)):
+            return
+        try:
+            self._save(self._folder(number), attempt, step, write)
+        except Exception as error:
+            if isinstance(error, OSError) or os.strerror(errno.ENOSPC) in str(error):  # safetensors has its own errors
+                raise OutsideError(
+                    f"storage: cannot write a checkpoint to {self._folder(number)}: {error}; check its space and "
+                    "permissions"
+                ) from error
+            raise
+
+    def _save(self, folder: Path, attempt: int, step: int, write: Callable[[Path], None]) -> None:
         make_folder(folder)
         draft, final = folder / f".{attempt}-{step}", folder / f"{attempt}-{step}"
         shutil.rmtree(draft, ignore_errors=True)
@@ -46,8 +60,9 @@ class Checkpoints:
         draft.rename(final)
         sync_folder(folder)
         for other in folder.iterdir():
-            if other != final:
-                shutil.rmtree(other)
+            match = _NAME.fullmatch(other.name.lstrip("."))
+            if match and (int(match[1]), int(match[2])) < (attempt, step):
+                shutil.rmtree(other, ignore_errors=True)  # two attempts may both be clearing up
 
     def keep(self, numbers: Collection[int]) -> None:
         """Delete the checkpoints of all trials but `numbers`."""

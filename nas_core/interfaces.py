@@ -4,6 +4,7 @@ Factories, as the registry names them:
     space        factory(signature, **options) -> SearchSpace
     strategy     factory(space, objectives, seed, **options) -> Strategy
     estimator    factory(space, task, seed, **options) -> Estimator
+    stopper      factory(objectives, **options) -> Stopper
     task         factory(signature, splits) -> Task
 Options are keyword-only parameters with a type and a default; they are what a spec may set.
 """
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from nas_core.types import Architecture, Budget, Decision, Failure, Metrics, Proposal, Signature, Trial
+from nas_core.types import Architecture, Budget, Decision, Failure, Metrics, Proposal, Signature, Spent, Trial
 
 if TYPE_CHECKING:  # the contracts load no torch
     import numpy as np
@@ -76,7 +77,10 @@ class Stopper(Protocol):
     """Ends a trial early; one object for every runner."""
 
     def stop(self, history: Sequence[Trial], number: int) -> bool:
-        """Tell whether trial `number` shall stop after its newest report; pure."""
+        """Tell whether trial `number` shall stop after its newest report; pure in the history.
+
+        Asked after each report, with the report in the trial's curve; the history holds pending and prior trials too.
+        """
         ...
 
 
@@ -174,6 +178,11 @@ class Study(Protocol):
         """Whether the strategy has nothing left to propose and nothing is pending."""
         ...
 
+    @property
+    def spent(self) -> Spent:
+        """What the study has taken so far, earlier processes' share included."""
+        ...
+
     def ask(self, n: int) -> Sequence[Trial]:
         """Return up to `n` trials to run: first what a killed run left pending, then new ones."""
         ...
@@ -184,6 +193,13 @@ class Study(Protocol):
 
     def tell_all(self, outcomes: Sequence[tuple[int, Metrics | Failure, float]]) -> None:
         """End several trials in one commit, which takes a disk no longer than one."""
+        ...
+
+    def retry(self, number: int, fault: Failure, cost_seconds: float, most: int) -> bool:
+        """Record that `fault`, of the infrastructure, ended an attempt of trial `number`.
+
+        True: the next `ask` gives it out again. False: that was done `most` times before, and now the fault is its end.
+        """
         ...
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
 
 from nas_core.errors import InputError, unknown
 
-Group = Literal["spaces", "strategies", "estimators", "tasks"]
+Group = Literal["spaces", "strategies", "stoppers", "estimators", "tasks"]
 
 _BUILT_IN: dict[Group, dict[str, str]] = {
     "spaces": {
@@ -42,6 +42,10 @@ _BUILT_IN: dict[Group, dict[str, str]] = {
         "random": "nas_core.strategies.random:Random",
         "reinforce": "nas_core.strategies.reinforce:Reinforce",
         "regularized-evolution": "nas_core.strategies.evolution:RegularizedEvolution",
+    },
+    "stoppers": {
+        "asha": "nas_core.stoppers.asha:ASHA",
+        "median": "nas_core.stoppers.median:Median",
     },
     "estimators": {
         "tabular": "nas_core.estimators.tabular:Tabular",

@@ -9,18 +9,21 @@ from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from nas_core.budget import Meter
 from nas_core.checkpoints import Checkpoints
+from nas_core.deadline import time_limit
 from nas_core.errors import InputError
 from nas_core.failures import attempt
-from nas_core.interfaces import BatchEstimator, Estimator, Rung, Study
-from nas_core.types import Budget, Failure, Metrics, Status, Trial
+from nas_core.interfaces import BatchEstimator, Estimator, Rung, Session, Study
+from nas_core.types import Budget, Failure, Metrics, Trial
 
 
 class LocalRunner:
     """Runs trials in this process.
 
     Checkpoints go to `folder`, or without one to a temporary folder that is gone at the end. `device` is a torch
-    device, or `auto`: the GPU if there is one. `on_progress` is called with every trial that has ended. What an
+    device, or `auto`: the GPU if there is one. An attempt that takes longer than `timeout` seconds fails; batches of
+    cheap estimates have no limit. `on_progress` is called with every trial that has ended. What an
     estimator raises is its trial's outcome; KeyboardInterrupt, SystemExit and failures of the record pass through, and
     leave the trial pending for the study that is opened on the ledger next.
     """
@@ -30,30 +33,30 @@ class LocalRunner:
         folder: Path | None = None,
         device: str = "auto",
         on_progress: Callable[[Trial], None] | None = None,
+        timeout: float | None = None,
     ) -> None:
         self._folder = folder
+        self._timeout = timeout
         self._wanted_device = device
         self._on_progress = on_progress
 
     def run(self, study: Study, rungs: Sequence[Rung], budget: Budget) -> None:
         """Run trials until `budget` is spent or the study has no more.
 
-        `budget.trials` counts the study's own trials, those of earlier calls included; `budget.seconds` is wall clock
-        of this call, and is looked at before trials are asked for, not while they run. As many trials are asked for at
-        once as the largest batch of an estimator. InputError if no rung takes full fidelity.
+        What earlier calls took counts (see `nas_core.budget.Meter`). The budget is looked at before trials are asked
+        for, not while they run. As many trials are asked for at once as the largest batch of an estimator. InputError
+        if no rung takes full fidelity.
         """
         ladder = _ladder(rungs)
         chunk = max((rung.estimator.batch for rung in ladder if isinstance(rung.estimator, BatchEstimator)), default=1)
-        deadline = time.monotonic() + budget.seconds if budget.seconds is not None else float("inf")
-        ended = sum(not trial.origin and trial.status is not Status.PENDING for trial in study.history)
+        meter = Meter(study, budget)
         with self._checkpoints() as checkpoints:
-            while time.monotonic() < deadline:
-                trials = study.ask(chunk if budget.trials is None else min(chunk, budget.trials - ended))
+            while room := meter.room(chunk):
+                trials = study.ask(room)
                 if not trials:
                     return
                 for rung, group in _by_rung(ladder, trials):
                     self._run_group(study, rung.estimator, group, checkpoints)
-                ended += len(trials)
 
     @cached_property
     def device(self) -> str:
@@ -84,9 +87,13 @@ class LocalRunner:
             return
         for trial in trials:
             began = time.perf_counter()
-            session = _LocalSession(self, study, trial.number, checkpoints)
-            outcome = attempt(partial(estimator.estimate, trial, session))
+            session = _LocalSession(self, study, trial, checkpoints)
+            outcome = attempt(partial(self._estimate, estimator, trial, session))
             self._tell(study, [trial], [outcome], time.perf_counter() - began)
+
+    def _estimate(self, estimator: Estimator, trial: Trial, session: Session) -> Metrics:
+        with time_limit(self._timeout):
+            return estimator.estimate(trial, session)
 
     def _tell(
         self, study: Study, trials: Sequence[Trial], outcomes: Sequence[Metrics | Failure], cost_seconds: float
@@ -101,12 +108,12 @@ class LocalRunner:
 class _LocalSession:
     """See `nas_core.interfaces.Session`."""
 
-    def __init__(self, runner: LocalRunner, study: Study, number: int, checkpoints: Checkpoints) -> None:
+    def __init__(self, runner: LocalRunner, study: Study, trial: Trial, checkpoints: Checkpoints) -> None:
         self._runner = runner
         self._study = study
-        self._number = number
+        self._number = trial.number
         self._checkpoints = checkpoints
-        self._attempt = checkpoints.next_attempt(number)
+        self._attempt = trial.attempt
 
     @property
     def device(self) -> str:

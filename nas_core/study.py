@@ -15,7 +15,7 @@ from nas_core.history import KINDS, History, proposal_to_json, trial_to_json, wi
 from nas_core.interfaces import SearchSpace, Stopper, Strategy
 from nas_core.ledger import Head, Ledger
 from nas_core.space import canonical, validate
-from nas_core.types import Architecture, Failure, Metrics, Objective, Proposal, Status, Trial
+from nas_core.types import Architecture, Failure, Metrics, Objective, Proposal, Spent, Status, Trial
 
 Outcome = tuple[int, Metrics | Failure, float]
 """A trial's number, what came of it, and its cost in seconds."""
@@ -53,6 +53,7 @@ class LedgerStudy:
             self._commit([("priors", {"trials": [trial_to_json(_checked_prior(trial)) for trial in priors]})])
         self._seen = {self._identity(trial): trial.number for trial in self._fold.trials if not trial.origin}
         self._left_over = deque(sorted(self._fold.pending))
+        self._takes_over = self._fold.begun
 
     @property
     def history(self) -> Sequence[Trial]:
@@ -64,6 +65,13 @@ class LedgerStudy:
         """Whether nothing is pending and the strategy, asked about this very history, had nothing new."""
         with self._lock:
             return self._fold.dry and not self._fold.pending
+
+    @property
+    def spent(self) -> Spent:
+        """What the study has taken so far by its record, earlier processes' share included."""
+        with self._lock:
+            own = sum(not trial.origin for trial in self._fold.trials) - len(self._fold.pending)
+            return Spent(trials=own, seconds=self._fold.seconds, trial_seconds=self._fold.trial_seconds)
 
     def recorded(self, number: int) -> Head:
         """Return number and hash of the newest ledger entry about trial `number`."""
@@ -78,6 +86,7 @@ class LedgerStudy:
         a twin of a trial of this study at the same fidelity. A prior may be tried again: it has met other data.
         """
         with self._lock:
+            self._take_over()
             if self._left_over:
                 return [self._fold.trials[self._left_over.popleft()] for _ in range(min(n, len(self._left_over)))]
             if n < 1 or self._fold.dry:
@@ -122,6 +131,28 @@ class LedgerStudy:
                 ends = {"cost_seconds": float(cost_seconds), "finished": self._fold.ended + len(drafts)}
                 drafts[number] = {"number": number, **result, **ends}
             self._announce(self._commit([("outcome", data) for data in drafts.values()]))
+
+    def retry(self, number: int, fault: Failure, cost_seconds: float, most: int) -> bool:
+        """Record that `fault` ended an attempt of trial `number`; see `nas_core.interfaces.Study`.
+
+        A trial that has ended, or was told to stop, is not tried again: True says only that there is nothing to tell.
+        """
+        with self._lock:
+            if self._trial(number).status is not Status.PENDING:
+                return True
+            if number in self._fold.stopping or self._fold.faults(number) >= most:
+                self.tell(number, fault, cost_seconds)
+                return False
+            data = {"number": number, "reason": fault.reason, "cost_seconds": float(cost_seconds)}
+            self._announce(self._commit([("retry", data)]))
+            self._left_over.append(number)
+            return True
+
+    def _take_over(self) -> None:
+        """Record, once, that this process goes on with what another one began."""
+        if self._takes_over:
+            self._takes_over = False
+            self._announce(self._commit([("resumed", {"trials": self._fold.unfinished()})]))
 
     # ---------------------------------------------------------------- proposals
 

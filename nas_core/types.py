@@ -55,9 +55,10 @@ class Trial:
     """One evaluation of an architecture at a fidelity.
 
     `number` is its index in the study's history. `finished` is the rank of its outcome in the ledger, the order of
-    completion. `curve` holds `(step, metrics)` as reported, steps rising. `metrics` is set iff the status is ok (what
-    the estimator returned) or pruned (the last report). `origin` is empty for a trial of this study, otherwise
-    `<study>#<number>` of an earlier cycle.
+    completion. `attempt` counts the attempts that ended without an outcome before the present one: their process or
+    machine died. `cost_seconds` sums all attempts. `curve` holds `(step, metrics)` as reported, steps rising.
+    `metrics` is set iff the status is ok (what the estimator returned) or pruned (the last report). `origin` is empty
+    for a trial of this study, otherwise `<study>#<number>` of an earlier cycle.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Trial:
     parents: tuple[int, ...] = ()
     origin: str = ""
     status: Status = Status.PENDING
+    attempt: int = 0
     finished: int | None = None
     curve: tuple[tuple[int, Metrics], ...] = ()
     metrics: Metrics | None = None
@@ -113,7 +115,24 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Where a search stops: at a number of trials, or at seconds of wall clock; None sets no bound."""
+    """Where a search stops; None sets no bound.
+
+    At a number of trials, at seconds of wall clock, or at seconds that trials have taken, all added up. What a trial
+    occupies is the same for all of a search, so hours of CPU and GPU, and money, are seconds of trials.
+    """
 
     trials: int | None = None
     seconds: float | None = None
+    trial_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a search has taken so far, by its record: trials that ended, wall clock, and seconds of all its trials.
+
+    The time between the death of one process and the start of the next is no wall clock of the search.
+    """
+
+    trials: int = 0
+    seconds: float = 0.0
+    trial_seconds: float = 0.0

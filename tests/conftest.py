@@ -25,5 +25,6 @@ def data() -> Path:
 
 @pytest.fixture(autouse=True)
 def own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test touches the user's signing key."""
+    """No test touches the user's signing key, nor the user's anchors."""
     monkeypatch.setenv("EVERNAS_SIGNING_KEY", str(tmp_path_factory.getbasetemp() / "signing.pem"))
+    monkeypatch.setenv("EVERNAS_ANCHORS", str(tmp_path_factory.getbasetemp() / "anchors"))

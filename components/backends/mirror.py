@@ -43,7 +43,8 @@ class _Fold:
 
     def take(self, entry: Entry) -> Candidate | None:
         for number in self._history.apply(entry):
-            self._times.setdefault(number, []).append(_milliseconds(entry))
+            if entry.kind in ("proposals", "report", "outcome"):  # a further attempt is still the same trial
+                self._times.setdefault(number, []).append(_milliseconds(entry))
             if entry.kind == "outcome":
                 return self._candidate(self._history.trials[number], entry)
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from components import parts
+from components import parts, spending
 from components.prepared import Prepared
 from components.spec import LocalRunnerSpec, Spec
 from nas_core import objectives as order
@@ -18,7 +18,7 @@ from nas_core.interfaces import Rung, Runner, SearchSpace
 from nas_core.ledger import Ledger
 from nas_core.runner import LocalRunner
 from nas_core.study import LedgerStudy
-from nas_core.types import Budget, Objective, Status, Trial
+from nas_core.types import Objective, Status, Trial
 
 SEEN = ("train", "validation")
 """The splits that a search is given; the others do not exist for it."""
@@ -44,12 +44,16 @@ def search(
         space,
         parts.objectives(spec),
         parts.build_strategy(spec, space),
+        stopper=parts.build_stopper(spec),
         on_change=lambda trial: on_trial(study, trial),
     )
     rungs = [Rung(1.0, parts.build_estimator(spec, space, task))]
-    budget = Budget(trials=spec.search.budget.trials, seconds=spec.search.budget.seconds)
-    _runner(spec, out, name).run(study, rungs, budget)
-    result = {**_result(space, study.history, parts.objectives(spec)), "exhausted": study.exhausted}
+    _runner(spec, out, name).run(study, rungs, spending.budget(spec.search))
+    result = {
+        **_result(space, study.history, parts.objectives(spec)),
+        "exhausted": study.exhausted,
+        "spent": spending.spent(spec.search, study.spent),
+    }
     Checkpoints(out).keep(result["front"])
     return result
 
@@ -57,7 +61,7 @@ def search(
 def _runner(spec: Spec, out: Path, name: str) -> Runner:
     runner = spec.search.runner
     if isinstance(runner, LocalRunnerSpec):
-        return LocalRunner(out)
+        return LocalRunner(out, timeout=runner.timeout_seconds)
     from components.backends.ray_tune import RayRunner
 
     return RayRunner(runner, out, name)

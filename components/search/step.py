@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from components import parts
+from components import parts, spending
 from components.backends.mirror import Mirror
 from components.run import Result, Run
 from components.search.stage import search
@@ -34,7 +34,8 @@ def _search(run: Run, ledger: Ledger, out: Path) -> Result:
     def progress(study: LedgerStudy, trial: Trial) -> None:
         if standing.take(study.history, trial):
             mirror.wake()
-            run.progress.advance("search", standing.ended, budget, str(standing))
+            spent = spending.words(spending.spent(spec.search, study.spent))
+            run.progress.advance("search", standing.ended, budget, f"{standing}  {spent}".strip())
 
     with Mirror(run.tracker, Ledger(run.store), run.names, lambda text: run.progress.note("search", text)) as mirror:
         result = search(spec, run.folder / "data_prep", ledger, out, name=run.id, on_trial=progress)

@@ -76,6 +76,7 @@ def stepped(tmp_path_factory: pytest.TempPathFactory) -> Run:
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERNAS_SIGNING_KEY", str(root / "signing.pem"))
+        patch.setenv("EVERNAS_ANCHORS", str(root / "anchors"))
         assert drift(str(root), "one", yaml.safe_dump(TUMOUR), str(root), False) == "search"
         for step in (data_prep, search, retrain, fairness):
             step(str(root), "one")

@@ -16,9 +16,10 @@ Evernas = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of commands: a signing key of their own, one thread a process."""
-    key = tmp_path_factory.mktemp("keys") / "signing.pem"
-    return {**os.environ, "EVERNAS_SIGNING_KEY": str(key), "OMP_NUM_THREADS": "1"}
+    """The environment of commands: a signing key and anchors of their own, one thread a process."""
+    own = tmp_path_factory.mktemp("own")
+    places = {"EVERNAS_SIGNING_KEY": str(own / "signing.pem"), "EVERNAS_ANCHORS": str(own / "anchors")}
+    return {**os.environ, **places, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")

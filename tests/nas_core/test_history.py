@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +30,10 @@ PRIOR = Trial(
     metrics={"accuracy": 0.2},
     cost_seconds=1.5,
 )
+
+
+RETRY = ("retry", {"number": 0, "reason": "worker: gone", "cost_seconds": 4.0})
+RESUMED = ("resumed", {"trials": [{"number": 0, "cost_seconds": 3.0}, {"number": 1, "cost_seconds": 0.5}]})
 
 
 def ledger_of(*drafts: tuple[str, dict[str, Any]]) -> Ledger:
@@ -82,6 +87,9 @@ def test_it_is_dry_from_a_call_that_brought_nothing_until_a_trial_changes() -> N
         ([PROPOSALS, OUTCOME, OUTCOME], 2),
         ([PROPOSALS, OUTCOME, REPORT], 2),
         ([PROPOSALS, ("priors", {"trials": []})], 1),
+        ([PROPOSALS, OUTCOME, ("retry", {**RETRY[1], "number": 1})], 2),
+        ([PROPOSALS, OUTCOME, RESUMED], 2),
+        ([RETRY], 0),
     ],
 )
 def test_entries_that_do_not_follow_are_named(drafts: list[tuple[str, dict[str, Any]]], entry: int) -> None:
@@ -97,3 +105,61 @@ def test_a_prior_is_renumbered_and_otherwise_the_same() -> None:
     assert (read.number, read.finished, read.parents) == (0, 0, ())
     same = ("architecture", "fidelity", "origin", "status", "curve", "metrics", "cost_seconds", "error")
     assert [getattr(read, name) for name in same] == [getattr(PRIOR, name) for name in same]
+
+
+# ---------------------------------------------------------------- attempts and what they cost
+
+
+class Times:
+    """A clock that gives these seconds after a moment, one after another."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.left = list(seconds)
+
+    def __call__(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.left.pop(0))
+
+
+def timed(*drafts: tuple[float, tuple[str, dict[str, Any]]]) -> History:
+    """Return the history of entries that were each written at so many seconds."""
+    ledger = Ledger(MemoryStore(), clock=Times(*(seconds for seconds, _ in drafts)))
+    for _, (kind, data) in drafts:
+        ledger.append(kind, data)
+    return History(ledger.entries())
+
+
+def test_every_end_of_an_attempt_is_another_attempt_and_adds_its_cost() -> None:
+    ledger = ledger_of(PROPOSALS, RETRY, RESUMED, REPORT, OUTCOME)
+    history = History()
+    assert [history.apply(entry) for entry in ledger.entries()] == [[0, 1], [0], [0, 1], [1], [1]]
+    zero, one = history.trials
+    assert (zero.attempt, zero.cost_seconds, zero.status) == (2, 7.0, Status.PENDING)
+    assert (one.attempt, one.cost_seconds, one.status) == (1, 2.5, Status.PRUNED)
+    assert history.trial_seconds == 9.5
+    assert (history.faults(0), history.faults(1)) == (1, 0), "a process that was killed is no fault of the machine"
+    assert [history.recorded(number).seq for number in (0, 1)] == [2, 4]
+
+
+def test_a_prior_costs_this_search_nothing() -> None:
+    history = History(ledger_of(("priors", {"trials": [trial_to_json(PRIOR)]})).entries())
+    assert (history.trials[0].cost_seconds, history.trial_seconds, history.begun) == (1.5, 0.0, False)
+
+
+def test_an_unfinished_attempt_has_cost_the_time_until_the_newest_entry() -> None:
+    assert timed((0, PROPOSALS)).unfinished() == [{"number": n, "cost_seconds": 0.0} for n in (0, 1)]
+    assert timed((0, PROPOSALS), (7, REPORT)).unfinished() == [{"number": n, "cost_seconds": 7.0} for n in (0, 1)]
+    told = timed((0, PROPOSALS), (4, RETRY), (7, REPORT), (9, OUTCOME), (11.5, ("gate", {})))
+    assert told.unfinished() == [{"number": 0, "cost_seconds": 5.0}], "the second attempt began at the retry"
+    resumed = timed((0, PROPOSALS), (7, REPORT), (100, RESUMED), (103, REPORT))
+    assert resumed.unfinished() == [{"number": n, "cost_seconds": 3.0} for n in (0, 1)]
+
+
+def test_wall_clock_leaves_out_what_lay_between_two_processes() -> None:
+    assert timed((5, PROPOSALS)).seconds == 0
+    assert timed((5, PROPOSALS), (7, REPORT), (10, RETRY)).seconds == 5
+    assert timed((5, PROPOSALS), (7, REPORT), (1000, RESUMED), (1004, OUTCOME)).seconds == 6
+    assert timed((5, PROPOSALS), (900, ("gate", {})), (901, REPORT)).seconds == 896, "other kinds are not a study's"
+
+
+def test_a_clock_that_was_set_back_takes_nothing_back() -> None:
+    assert timed((100, PROPOSALS), (50, REPORT), (60, OUTCOME)).seconds == 10

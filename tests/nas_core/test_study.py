@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
 from nas_core.errors import OutsideError
+from nas_core.history import KINDS
 from nas_core.interfaces import Strategy
 from nas_core.ledger import Ledger, verify
 from nas_core.space import architectures, canonical
 from nas_core.store import MemoryStore, Store
 from nas_core.study import LedgerStudy
-from nas_core.types import Architecture, Decision, Failure, Metrics, Objective, Proposal, Status, Trial
+from nas_core.types import Architecture, Decision, Failure, Metrics, Objective, Proposal, Spent, Status, Trial
 
 ACCURACY = (Objective(metric="accuracy", goal="max"),)
 
@@ -461,7 +464,12 @@ def outcome_of(study: LedgerStudy, trial: Trial) -> Metrics | Failure:
     return {"accuracy": (a + b + c) / 10}
 
 
+def without_attempts(trials: Sequence[Trial]) -> list[Trial]:
+    return [replace(trial, attempt=0, cost_seconds=0.0) for trial in trials]
+
+
 def test_cut_at_any_object_and_resumed_the_record_is_the_same() -> None:
+    """But for who took over where, and what the attempts that were cut off have cost."""
     whole = MemoryStore()
     study = study_of(Shuffled(), whole, stopper=Below(), priors=PRIORS)
     drive(study)
@@ -474,8 +482,11 @@ def test_cut_at_any_object_and_resumed_the_record_is_the_same() -> None:
             cut.create(key, whole.read(key))
         resumed = study_of(Shuffled(), cut, stopper=Below(), priors=PRIORS)
         drive(resumed)
-        assert resumed.history == study.history, length
-        assert recorded(cut) == recorded(whole), length
+        assert without_attempts(resumed.history) == without_attempts(study.history), length
+        kinds = KINDS - {"resumed"}
+        assert recorded(cut, *kinds) == recorded(whole, *kinds), length
+        taken_over = len(recorded(cut, "resumed"))
+        assert taken_over == (2 <= length < len(objects)), "once it has begun and if there was more to do"
 
 
 def test_pending_trials_of_a_killed_run_come_first_alone_and_once() -> None:
@@ -507,3 +518,223 @@ def test_other_entries_in_the_ledger_are_not_the_studys() -> None:
     study = study_of(Shuffled(), store)
     study.ask(1)
     assert study_of(Shuffled(), store).history == study.history
+
+
+# ---------------------------------------------------------------- attempts: taken over, retried, and what they cost
+
+GONE = Failure(status=Status.LOST, reason="node: 10.0.0.7 does not answer")
+
+
+class Clock:
+    """The time of a ledger, set forward by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+
+def timed(store: Store, clock: Clock, strategy: Strategy | None = None) -> LedgerStudy:
+    return LedgerStudy(Ledger(store, clock=clock), Space(), ACCURACY, strategy or Shuffled())
+
+
+def test_taking_over_is_recorded_once_and_only_by_a_process_that_asks() -> None:
+    store = MemoryStore()
+    study_of(Shuffled(), store).ask(3)
+    looking = study_of(Shuffled(), store)
+    assert [trial.attempt for trial in looking.history] == [0, 0, 0]
+    assert (looking.spent, looking.exhausted) == (Spent(), False)
+    looking.report(1, 1, {"accuracy": 0.5})
+    looking.tell(1, {"accuracy": 0.5}, 1.0)
+    assert recorded(store, "resumed") == []
+    taking = study_of(Shuffled(), store)
+    given = [*taking.ask(1), *taking.ask(1), *taking.ask(1)]
+    assert [(trial.number, trial.attempt) for trial in given] == [(0, 1), (2, 1), (3, 0)]
+    (entry,) = recorded(store, "resumed")
+    assert [data["number"] for data in entry["trials"]] == [0, 2]
+    again = study_of(Shuffled(), store)
+    assert [(trial.number, trial.attempt) for trial in again.ask(9)] == [(0, 2), (2, 2), (3, 1)]
+    assert len(recorded(store, "resumed")) == 2
+
+
+def test_a_study_that_has_only_priors_is_begun_and_not_taken_over() -> None:
+    store = MemoryStore()
+    study_of(Shuffled(), store, priors=PRIORS)
+    study_of(Shuffled(), store).ask(1)
+    assert recorded(store, "resumed") == []
+
+
+def test_trials_that_are_taken_over_are_told_with_their_new_attempt() -> None:
+    store = MemoryStore()
+    study_of(Shuffled(), store).ask(2)
+    told: list[Trial] = []
+    study = study_of(Shuffled(), store, on_change=told.append)
+    assert told == []
+    study.ask(1)
+    assert [(trial.number, trial.attempt) for trial in told] == [(0, 1), (1, 1)]
+
+
+def test_costs_add_up_over_attempts_whatever_ended_them() -> None:
+    store, clock = MemoryStore(), Clock()
+    killed = timed(store, clock)
+    killed.ask(1)
+    clock.seconds = 7
+    killed.report(0, 1, {"accuracy": 0.1})
+    clock.seconds = 500
+    study = timed(store, clock)
+    study.ask(1)
+    assert study.history[0].cost_seconds == 7, "the record knows of no more"
+    study.retry(0, GONE, 20.0, most=3)
+    study.ask(1)
+    study.tell(0, {"accuracy": 0.5}, 100.0)
+    assert (study.history[0].attempt, study.history[0].cost_seconds) == (2, 127.0)
+    assert study.spent.trial_seconds == 127.0
+
+
+def test_what_was_spent_is_the_same_for_every_process_that_looks() -> None:
+    store, clock = MemoryStore(), Clock()
+    study = timed(store, clock)
+    for number in range(3):
+        study.ask(1)
+        clock.seconds += 10
+        study.tell(number, {"accuracy": 0.5} if number else GONE, 9.0)
+    study.ask(1)
+    assert study.spent == Spent(trials=3, seconds=30.0, trial_seconds=27.0)
+    clock.seconds += 86_400
+    other = timed(store, clock)
+    assert other.spent == study.spent
+    other.ask(1)
+    assert other.spent == study.spent, "the night between is nobody's"
+    clock.seconds += 5
+    other.tell(3, {"accuracy": 0.5}, 5.0)
+    assert other.spent == timed(store, clock).spent == Spent(trials=4, seconds=35.0, trial_seconds=32.0)
+
+
+def test_a_retried_trial_comes_first_and_alone() -> None:
+    study = study_of(Shuffled())
+    study.ask(3)
+    study.report(1, 1, {"accuracy": 0.1})
+    assert study.retry(1, GONE, 2.0, most=1)
+    (again,) = study.ask(3)
+    assert (again.number, again.attempt, again.status, len(again.curve)) == (1, 1, Status.PENDING, 1)
+    assert [trial.number for trial in study.ask(2)] == [3, 4]
+
+
+def test_trials_that_an_earlier_process_left_and_retried_ones_are_given_out_in_that_order() -> None:
+    store = MemoryStore()
+    study_of(Shuffled(), store).ask(3)
+    study = study_of(Shuffled(), store)
+    study.ask(1)
+    study.retry(0, GONE, 1.0, most=3)
+    assert [(trial.number, trial.attempt) for trial in study.ask(9)] == [(1, 1), (2, 1), (0, 2)]
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_a_trial_is_retried_so_often_and_then_lost(most: int) -> None:
+    store = MemoryStore()
+    study = study_of(Shuffled(), store)
+    study.ask(1)
+    answers = []
+    for _ in range(most + 1):
+        answers.append(study.retry(0, GONE, 2.0, most=most))
+        assert len(study.ask(1)) == 1  # itself, or, in the end, the next
+    trial = study.history[0]
+    assert answers == [True] * most + [False]
+    assert (trial.status, trial.error, trial.attempt) == (Status.LOST, GONE.reason, most)
+    assert trial.cost_seconds == 2.0 * (most + 1)
+    assert len(recorded(store, "retry")) == most
+    assert study_of(Shuffled(), store).history == study.history
+
+
+def test_processes_that_were_killed_do_not_count_as_retries() -> None:
+    store = MemoryStore()
+    study_of(Shuffled(), store).ask(1)
+    for _ in range(5):
+        study = study_of(Shuffled(), store)
+        study.ask(1)
+    assert study.retry(0, GONE, 1.0, most=1)
+    study = study_of(Shuffled(), store)
+    study.ask(1)
+    assert not study.retry(0, GONE, 1.0, most=1)
+    assert study.history[0].status is Status.LOST
+
+
+def test_the_retry_of_a_trial_that_has_ended_changes_nothing() -> None:
+    """An outcome and the news of its machine's death may cross."""
+    store = MemoryStore()
+    study = study_of(Shuffled(), store)
+    study.ask(1)
+    study.tell(0, {"accuracy": 0.5}, 1.0)
+    before = (study.history[0], Ledger(store).head)
+    assert study.retry(0, GONE, 5.0, most=3)
+    assert (study.history[0], Ledger(store).head) == before
+    assert [trial.number for trial in study.ask(2)] == [1, 2]
+
+
+def test_a_trial_that_was_told_to_stop_is_pruned_and_not_tried_again() -> None:
+    study = study_of(Shuffled(), stopper=Below())
+    study.ask(2)
+    study.report(0, 2, {"accuracy": 0.9})
+    study.report(1, 2, {"accuracy": 0.1})
+    assert not study.retry(1, GONE, 3.0, most=3)
+    trial = study.history[1]
+    assert (trial.status, trial.metrics, trial.cost_seconds) == (Status.PRUNED, {"accuracy": 0.1}, 3.0)
+
+
+@pytest.mark.parametrize("number", [-1, 1])
+def test_the_retry_of_an_unknown_number_is_an_error(number: int) -> None:
+    study = study_of(Shuffled())
+    study.ask(1)
+    with pytest.raises(ValueError, match=f"trial {number}: not one of this study's 1"):
+        study.retry(number, GONE, 1.0, most=3)
+
+
+def test_a_retry_that_could_not_be_recorded_has_not_happened() -> None:
+    store = Filling()
+    study = study_of(Shuffled(), store)
+    study.ask(1)
+    store.full = True
+    with pytest.raises(OutsideError):
+        study.retry(0, GONE, 1.0, most=3)
+    store.full = False
+    assert study.history[0].attempt == 0
+    assert [trial.number for trial in study.ask(1)] == [1]
+
+
+def test_attempts_leave_one_curve_of_rising_steps_and_every_point_is_an_entry() -> None:
+    """Whoever follows the record, such as a mirror, sees each step of a trial once, however often it was begun."""
+    store, seen = MemoryStore(), dict[int, list[int]]()
+
+    def follow(trial: Trial) -> None:
+        steps = [step for step, _ in trial.curve]
+        assert steps[: len(seen.get(trial.number, []))] == seen.get(trial.number, []), "what was seen stays"
+        assert len(steps) <= len(seen.get(trial.number, [])) + 1, "one at a time"
+        seen[trial.number] = steps
+
+    study = study_of(Shuffled(), store, on_change=follow)
+    study.ask(2)
+    for attempt in range(4):
+        for number in (0, 1):
+            for step in range(1, 3 + 2 * attempt):
+                study.report(number, step, {"accuracy": step / 100})
+        if attempt % 2:
+            study.retry(0, GONE, 1.0, most=9)
+            study.ask(1)
+        else:
+            study = study_of(Shuffled(), store, on_change=follow)
+            study.ask(2)
+    assert seen == {0: list(range(1, 9)), 1: list(range(1, 9))}
+    reports = [(data["number"], data["step"]) for data in recorded(store, "report")]
+    assert sorted(reports) == [(number, step) for number in (0, 1) for step in range(1, 9)]
+
+
+def test_a_reopened_study_waits_for_a_batch_before_it_asks_the_strategy() -> None:
+    store = MemoryStore()
+    killed = study_of(Scripted(of((0, 1, 0), (0, 2, 0))), store)
+    killed.ask(2)
+    strategy = Scripted(of((0, 3, 0)))
+    study = study_of(strategy, store)
+    assert [trial.number for trial in study.ask(9)] == [0, 1]
+    assert strategy.calls == 0
+    assert [trial.number for trial in study.ask(9)] == [2]

@@ -126,6 +126,7 @@ def promoted(prepared: Prepared, trained: Path, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("promoted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERNAS_SIGNING_KEY", str(folder / "signing.pem"))
+        patch.setenv("EVERNAS_ANCHORS", str(folder / "anchors"))
         return World(prepared.folder, trained, folder / "champions", folder / "out").deploy()
 
 

@@ -84,6 +84,7 @@ def deployed(
     data = Prepared.load(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERNAS_SIGNING_KEY", str(folder / "signing.pem"))
+        patch.setenv("EVERNAS_ANCHORS", str(folder / "anchors"))
         result = deploy(
             DeploySpec(),
             name="it",

@@ -72,8 +72,9 @@ def test_a_search_that_was_interrupted_goes_on_as_if_it_had_not_been(
     expected = play(tumour(), prepared, tmp_path / "whole", whole)
     play(tumour(budget={"trials": 2}), prepared, tmp_path / "resumed", resumed)
     found = play(tumour(), prepared, tmp_path / "resumed", resumed)
-    assert trials(resumed) == trials(whole)
-    assert {**found, "cost_seconds": 0} == {**expected, "cost_seconds": 0}
+    assert [data for data in trials(resumed) if data != {"trials": []}] == trials(whole)  # but for the taking over
+    differing = {"cost_seconds": 0, "spent": {}}
+    assert {**found, **differing} == {**expected, **differing}
 
 
 def test_checkpoints_are_kept_of_the_front_only(tumour: Tumour, prepared: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from components.progress import read_events
 from components.run import Run
 from components.search.step import Standing, main
 from nas_core import objectives as order
+from nas_core.ledger import Ledger
 from nas_core.types import Metrics, Objective, Status, Trial
 
 ACCURACY = (Objective(metric="accuracy", goal="max"), Objective(metric="params", goal="min", limit=100))
@@ -56,7 +57,7 @@ def test_every_candidate_is_a_run_in_mlflow_with_the_hash_of_its_entry(stepped: 
     client = MlflowClient(tracking_uri(stepped.spec.tracking, stepped.root))
     experiment = client.get_experiment_by_name("tumour").experiment_id
     runs = client.search_runs([experiment], "tags.`evernas.kind` = 'candidate' and tags.`evernas.run` = 'one'")
-    outcomes = [entry.hash for entry in stepped.ledger().entries({"outcome"})]
+    outcomes = [entry.hash for entry in Ledger(stepped.store).entries({"outcome"})]
     assert len(outcomes) == stepped.results()["search"]["candidates"] == 4
     assert {run.data.tags["evernas.ledger_hash"] for run in runs} == set(outcomes)
     assert len(runs) == 4
@@ -72,9 +73,9 @@ def test_its_progress_counts_the_candidates_and_names_the_best(stepped: Run) -> 
 
 @pytest.mark.usefixtures("handler")
 def test_done_again_it_returns_what_is_on_record(stepped: Run) -> None:
-    before = stepped.ledger().head
+    before = Ledger(stepped.store).head
     assert main(str(stepped.root), "one") == stepped.results()["search"]
-    assert stepped.ledger().head == before
+    assert Ledger(stepped.store).head == before
 
 
 @pytest.mark.usefixtures("handler")

@@ -1,0 +1,1 @@
+"""The stoppers: what ends a trial early."""

@@ -12,8 +12,8 @@ from nas_core.types import Budget
 class Meter:
     """What a study may still begin within `budget`, counted from its record and this process's clock.
 
-    What earlier processes took counts. Trials that run are finished, so a search goes beyond its cap by no more than
-    these.
+    What earlier processes took counts. Trials that run are finished, and so are those that a killed process left
+    behind; a search goes beyond its cap by no more than these.
     """
 
     def __init__(self, study: Study, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
@@ -21,16 +21,16 @@ class Meter:
         self._began, self._seconds_before = clock(), study.spent.seconds
 
     def room(self, wanted: int, running: int = 0, running_seconds: float = 0.0) -> int:
-        """Return how many of `wanted` trials may begin now; none once a cap is reached.
+        """Return how many of `wanted` trials may begin now; once a cap is reached, those only that were left behind.
 
-        `running` trials have begun and not ended, and have taken `running_seconds` in all so far.
+        `running` trials have begun in this process and not ended, and have taken `running_seconds` in all so far.
         """
-        budget = self._budget
+        budget, spent = self._budget, self._study.spent
+        left_behind = max(0, min(wanted, spent.pending - running))
         if budget.seconds is not None and self.seconds >= budget.seconds:
-            return 0
-        spent = self._study.spent
+            return left_behind
         if budget.trial_seconds is not None and spent.trial_seconds + running_seconds >= budget.trial_seconds:
-            return 0
+            return left_behind
         return wanted if budget.trials is None else max(0, min(wanted, budget.trials - spent.trials - running))
 
     @property

@@ -10,6 +10,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_AGAIN = 0.5
+"""Seconds after which the exception is sent again: Python drops one that comes out of a destructor."""
+
 
 class _TooLong(BaseException):
     """Ends the thread's code; not an Exception, so that no estimator takes it for its own."""
@@ -29,7 +32,6 @@ def within(seconds: float | None, call: Callable[[], T]) -> T:
         return limit.run(call)
     finally:
         _of.limit = None
-        limit.timer.cancel()
 
 
 @contextmanager
@@ -52,69 +54,35 @@ def held_off() -> Iterator[None]:
         raise _TooLong
 
 
-@contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError in this thread when the block has taken `seconds`; None sets no limit.
-
-    The exception comes between two instructions of Python: a call into a library that never returns is not ended, and
-    whoever runs it in a process of its own can end that. Limits do not nest in one thread. `within` is safer.
-    """
-    if seconds is None:
-        yield
-        return
-    thread, lock, state = threading.get_ident(), threading.Lock(), {"over": False, "raised": False}
-
-    def end() -> None:
-        with lock:
-            if not state["over"]:
-                state["raised"] = True
-                _raise_in(thread, _TooLong)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    told = f"took more than {seconds:g} s"
-    try:
-        try:
-            yield
-        finally:
-            with lock:
-                state["over"] = True
-            timer.cancel()
-            if state["raised"]:  # it may not have come yet, and would come anywhere after the block
-                _raise_in(thread, None)
-    except _TooLong:
-        raise TimeoutError(told) from None
-    if state["raised"]:
-        raise TimeoutError(told)
-
-
 class _Limit:
-    """The limit of one call, between the thread that it is of and the timer's.
+    """The limit of one call, between the thread that it is of and the one that watches the time.
 
     No context manager: there the exception could come after the block and before its end is noted, and nobody would
     catch it.
     """
 
     def __init__(self, seconds: float) -> None:
-        self.timer = threading.Timer(seconds, self._end)
-        self.timer.daemon = True
-        self._told = f"took more than {seconds:g} s"
+        self._seconds = seconds
         self._thread = threading.get_ident()
         self._lock = threading.Lock()
-        self._over = self._held = self._due = self._raised = False
+        self._done = threading.Event()
+        self._over = self._held = self._due = False
 
     def run(self, call: Callable[[], T]) -> T:
+        told = f"took more than {self._seconds:g} s"
         try:
             try:
-                self.timer.start()
+                threading.Thread(target=self._watch, name="time limit", daemon=True).start()
                 result = call()
             finally:
                 self._close()
         except _TooLong:
-            raise TimeoutError(self._told) from None
+            self._close()  # it may have come before the end was noted
+            raise TimeoutError(told) from None
+        finally:
+            self._done.set()
         if self._due:
-            raise TimeoutError(self._told)
+            raise TimeoutError(told)
         return result
 
     def hold(self) -> None:
@@ -130,18 +98,21 @@ class _Limit:
             self._held = False
             return self._due
 
-    def _end(self) -> None:
-        with self._lock:
-            if not self._over:
+    def _watch(self) -> None:
+        wait = self._seconds
+        while not self._done.wait(wait):
+            wait = _AGAIN
+            with self._lock:
+                if self._over:
+                    return
                 self._due = True
                 if not self._held:
-                    self._raised = True
                     _raise_in(self._thread, _TooLong)
 
     def _close(self) -> None:
         with self._lock:
             self._over = True
-            if self._raised:  # it may not have come yet, and would come anywhere after the call
+            if self._due:  # the exception may not have come yet, and would come anywhere after the call
                 _raise_in(self._thread, None)
 
 

@@ -38,9 +38,10 @@ class History:
     """The state of a study after some entries.
 
     `trials` by number; `pending` the numbers of those without an end; `stopping` those that the stopper has ended;
-    `ended` how many have an end; `dry` whether the newest call of the strategy brought nothing since trials changed;
-    `begun` whether a trial was ever proposed. `seconds` is the wall clock from entry to entry, without the gaps before
-    another process took over; `trial_seconds` what all attempts of this study's trials took.
+    `ended` how many have an end, `priors` how many of these are of earlier cycles; `dry` whether the newest call of the
+    strategy brought nothing since trials changed; `begun` whether a trial was ever proposed. `seconds` is the wall
+    clock from entry to entry, without the gaps before another process took over; `trial_seconds` what all attempts of
+    this study's trials took.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -48,6 +49,7 @@ class History:
         self.pending: set[int] = set()
         self.stopping: set[int] = set()
         self.ended = 0
+        self.priors = 0
         self.dry = False
         self.begun = False
         self.seconds = 0.0
@@ -69,8 +71,9 @@ class History:
 
     def unfinished(self) -> list[dict[str, Any]]:
         """Return the pending trials with what their present attempts have cost at least, as `resumed` records them."""
+        now = self._last or 0.0
         return [
-            {"number": number, "cost_seconds": round((self._last or 0.0) - self._attempt_began[number], 6)}
+            {"number": number, "cost_seconds": round(max(0.0, now - self._attempt_began[number]), 6)}
             for number in sorted(self.pending)
         ]
 
@@ -105,7 +108,7 @@ class History:
 
     def _priors(self, entry: Entry) -> list[int]:
         trials = [trial_from_json(number, data) for number, data in enumerate(entry.data["trials"])]
-        self.ended = len(trials)
+        self.ended = self.priors = len(trials)
         return self._add(entry, 0, trials)
 
     def _proposals(self, entry: Entry) -> list[int]:

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from nas_core.budget import Meter
 from nas_core.checkpoints import Checkpoints
-from nas_core.deadline import time_limit
+from nas_core.deadline import held_off, within
 from nas_core.errors import InputError
 from nas_core.failures import attempt
-from nas_core.interfaces import BatchEstimator, Estimator, Rung, Session, Study
+from nas_core.interfaces import BatchEstimator, Estimator, Rung, Study
 from nas_core.types import Budget, Failure, Metrics, Trial
+
+
+class CheckpointStore(Protocol):
+    """What a trial saves to and restores from, wherever that lies; see `nas_core.checkpoints.Checkpoints`."""
+
+    def newest(self, number: int) -> Path | None:
+        """Return the checkpoint of trial `number` that has come furthest."""
+        ...
+
+    def save(self, number: int, attempt: int, step: int, write: Callable[[Path], None]) -> None:
+        """Let `write` fill a new folder, which then is the checkpoint."""
+        ...
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Delete the checkpoints of all trials but `numbers`."""
+        ...
 
 
 class LocalRunner:
     """Runs trials in this process.
 
-    Checkpoints go to `folder`, or without one to a temporary folder that is gone at the end. `device` is a torch
-    device, or `auto`: the GPU if there is one. An attempt that takes longer than `timeout` seconds fails; batches of
-    cheap estimates have no limit. `on_progress` is called with every trial that has ended. What an
+    Checkpoints go to `checkpoints`, else to `folder`, or without one to a temporary folder that is gone at the end.
+    `device` is a torch device, or `auto`: the GPU if there is one. An attempt that takes longer than `timeout` seconds
+    fails; batches of cheap estimates have no limit. `on_progress` is called with every trial that has ended. What an
     estimator raises is its trial's outcome; KeyboardInterrupt, SystemExit and failures of the record pass through, and
     leave the trial pending for the study that is opened on the ledger next.
     """
@@ -34,8 +51,10 @@ class LocalRunner:
         device: str = "auto",
         on_progress: Callable[[Trial], None] | None = None,
         timeout: float | None = None,
+        checkpoints: CheckpointStore | None = None,
     ) -> None:
         self._folder = folder
+        self._given = checkpoints
         self._timeout = timeout
         self._wanted_device = device
         self._on_progress = on_progress
@@ -68,15 +87,17 @@ class LocalRunner:
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @contextmanager
-    def _checkpoints(self) -> Iterator[Checkpoints]:
-        if self._folder is not None:
+    def _checkpoints(self) -> Iterator[CheckpointStore]:
+        if self._given is not None:
+            yield self._given
+        elif self._folder is not None:
             yield Checkpoints(self._folder)
         else:
             with TemporaryDirectory(prefix="evernas-") as folder:
                 yield Checkpoints(Path(folder))
 
     def _run_group(
-        self, study: Study, estimator: Estimator | BatchEstimator, trials: Sequence[Trial], checkpoints: Checkpoints
+        self, study: Study, estimator: Estimator | BatchEstimator, trials: Sequence[Trial], checkpoints: CheckpointStore
     ) -> None:
         if isinstance(estimator, BatchEstimator):
             for start in range(0, len(trials), estimator.batch):
@@ -88,12 +109,8 @@ class LocalRunner:
         for trial in trials:
             began = time.perf_counter()
             session = _LocalSession(self, study, trial, checkpoints)
-            outcome = attempt(partial(self._estimate, estimator, trial, session))
+            outcome = attempt(partial(within, self._timeout, partial(estimator.estimate, trial, session)))
             self._tell(study, [trial], [outcome], time.perf_counter() - began)
-
-    def _estimate(self, estimator: Estimator, trial: Trial, session: Session) -> Metrics:
-        with time_limit(self._timeout):
-            return estimator.estimate(trial, session)
 
     def _tell(
         self, study: Study, trials: Sequence[Trial], outcomes: Sequence[Metrics | Failure], cost_seconds: float
@@ -108,7 +125,7 @@ class LocalRunner:
 class _LocalSession:
     """See `nas_core.interfaces.Session`."""
 
-    def __init__(self, runner: LocalRunner, study: Study, trial: Trial, checkpoints: Checkpoints) -> None:
+    def __init__(self, runner: LocalRunner, study: Study, trial: Trial, checkpoints: CheckpointStore) -> None:
         self._runner = runner
         self._study = study
         self._number = trial.number
@@ -121,7 +138,8 @@ class _LocalSession:
 
     def report(self, step: int, metrics: Metrics, save: Callable[[Path], None] | None = None) -> bool:
         # First the record: killed in between, the trial goes on from the checkpoint before, and its steps are known.
-        stop = self._study.report(self._number, step, metrics)
+        with held_off():  # cut in the midst of a commit, the study would not know what its ledger holds
+            stop = self._study.report(self._number, step, metrics)
         if save:
             self._checkpoints.save(self._number, self._attempt, step, save)
         return stop

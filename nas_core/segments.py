@@ -126,18 +126,20 @@ def compact(store: Store) -> None:
     found, remnants = _split(store)
     for segment in remnants:
         check_remnant(store, segment)
-        store.remove(segment.key)
+    store.remove(*(segment.key for segment in remnants))
     group: list[Segment] = []
-    data = b""
+    parts: list[bytes] = []
+    size = 0
     for segment in [segment for segment in found if segment.last is None][:-1]:
-        more = store.read(segment.key)
-        if group and len(data) + len(more) > _MOST_BYTES:
-            _merge(store, group, data)
-            group, data = [], b""
+        data = store.read(segment.key)
+        if group and size + len(data) > _MOST_BYTES:
+            _merge(store, group, b"".join(parts))
+            group, parts, size = [], [], 0
         group.append(segment)
-        data += more
+        parts.append(data)
+        size += len(data)
     if len(group) > 1:
-        _merge(store, group, data)
+        _merge(store, group, b"".join(parts))
 
 
 def check_remnants(store: Store) -> None:
@@ -163,23 +165,22 @@ def _merge(store: Store, group: list[Segment], data: bytes) -> None:
     except FileExistsError:
         if store.read(key) != data:
             raise _bad(group[0].first, f"there twice, {key} holds something else") from None
-    for segment in group:
-        store.remove(segment.key)
+    store.remove(*(segment.key for segment in group))
 
 
 def _split(store: Store) -> tuple[list[Segment], list[Segment]]:
     """Return the objects that make up the ledger, in order, and those that a merged one has made superfluous."""
-    found: list[Segment] = []
+    listed = [_segment(key) for key in store.keys(_FOLDER)]
+    merged: list[Segment] = []
     remnants: list[Segment] = []
     end = -1
-    listed = [_segment(key) for key in store.keys(_FOLDER)]
-    for segment in sorted(listed, key=lambda s: (s.last is None, s.first, -(s.last or 0))):
-        inside = segment.last is not None and segment.last <= end
-        if inside or (segment.last is None and any(merged.covers(segment.first) for merged in found)):
-            remnants.append(segment)
-            continue
-        found.append(segment)
-        end = max(end, -1 if segment.last is None else segment.last)
+    for segment in sorted((s for s in listed if s.last is not None), key=lambda s: (s.first, -(s.last or 0))):
+        (remnants if (segment.last or 0) <= end else merged).append(segment)
+        end = max(end, segment.last or 0)
+    singles = [segment for segment in listed if segment.last is None]
+    inside = {s for s in singles if s.first <= end and any(whole.covers(s.first) for whole in merged)}
+    found = [*merged, *(segment for segment in singles if segment not in inside)]
+    remnants += inside
     return sorted(found, key=lambda segment: segment.first), remnants
 
 

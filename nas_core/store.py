@@ -11,7 +11,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -40,8 +40,8 @@ class Store(Protocol):
         """Store `data` durably under `key`, in one step from the old object, if any, to the new one."""
         ...
 
-    def remove(self, key: str) -> None:
-        """Remove the object; nothing happens if there is none."""
+    def remove(self, *keys: str) -> None:
+        """Remove the objects; nothing happens for one that is not there. After a crash some may be there again."""
         ...
 
 
@@ -74,9 +74,10 @@ class MemoryStore:
         """Store `data` under `key`, whatever was there."""
         self._objects[_checked(key)] = data
 
-    def remove(self, key: str) -> None:
-        """Remove the object, if there is one."""
-        self._objects.pop(_checked(key), None)
+    def remove(self, *keys: str) -> None:
+        """Remove the objects that there are."""
+        for key in keys:
+            self._objects.pop(_checked(key), None)
 
 
 class FolderStore:
@@ -116,15 +117,12 @@ class FolderStore:
                 temporary.replace(path)
                 sync_folder(path.parent)
 
-    def remove(self, key: str) -> None:
-        """Remove the file, if there is one; it does not come back after a power cut."""
-        path = self.root / _checked(key)
-        with _storage("remove", path):
-            try:
-                path.unlink()
-            except (FileNotFoundError, NotADirectoryError):
-                return
-            sync_folder(path.parent)
+    def remove(self, *keys: str) -> None:
+        """Remove the files that there are; a power cut may bring them back."""
+        for key in keys:
+            path = self.root / _checked(key)
+            with _storage("remove", path), suppress(NotADirectoryError):
+                path.unlink(missing_ok=True)
 
 
 def create_file(path: Path, data: bytes, mode: int = 0o666) -> None:

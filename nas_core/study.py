@@ -70,8 +70,13 @@ class LedgerStudy:
     def spent(self) -> Spent:
         """What the study has taken so far by its record, earlier processes' share included."""
         with self._lock:
-            own = sum(not trial.origin for trial in self._fold.trials) - len(self._fold.pending)
-            return Spent(trials=own, seconds=self._fold.seconds, trial_seconds=self._fold.trial_seconds)
+            fold = self._fold
+            return Spent(
+                trials=fold.ended - fold.priors,
+                pending=len(fold.pending),
+                seconds=fold.seconds,
+                trial_seconds=fold.trial_seconds,
+            )
 
     def recorded(self, number: int) -> Head:
         """Return number and hash of the newest ledger entry about trial `number`."""
@@ -87,8 +92,12 @@ class LedgerStudy:
         """
         with self._lock:
             self._take_over()
-            if self._left_over:
-                return [self._fold.trials[self._left_over.popleft()] for _ in range(min(n, len(self._left_over)))]
+            given: list[Trial] = []
+            while self._left_over and len(given) < n:
+                if (number := self._left_over.popleft()) in self._fold.pending:  # its outcome may have come after all
+                    given.append(self._fold.trials[number])
+            if given:
+                return given
             if n < 1 or self._fold.dry:
                 return []
             return self._propose(n)
@@ -145,14 +154,16 @@ class LedgerStudy:
                 return False
             data = {"number": number, "reason": fault.reason, "cost_seconds": float(cost_seconds)}
             self._announce(self._commit([("retry", data)]))
-            self._left_over.append(number)
+            if number not in self._left_over:
+                self._left_over.append(number)
             return True
 
     def _take_over(self) -> None:
         """Record, once, that this process goes on with what another one began."""
         if self._takes_over:
+            changed = self._commit([("resumed", {"trials": self._fold.unfinished()})])
             self._takes_over = False
-            self._announce(self._commit([("resumed", {"trials": self._fold.unfinished()})]))
+            self._announce(changed)
 
     # ---------------------------------------------------------------- proposals
 

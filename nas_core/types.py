@@ -130,9 +130,11 @@ class Budget:
 class Spent:
     """What a search has taken so far, by its record: trials that ended, wall clock, and seconds of all its trials.
 
-    The time between the death of one process and the start of the next is no wall clock of the search.
+    The time between the death of one process and the start of the next is no wall clock of the search. `pending` counts
+    the trials that have begun and not ended.
     """
 
     trials: int = 0
+    pending: int = 0
     seconds: float = 0.0
     trial_seconds: float = 0.0

@@ -106,6 +106,15 @@ def test_what_a_killed_process_left_pending_has_room() -> None:
     assert Meter(study_of(store), Budget(trials=2)).room(9) == 2
 
 
+def test_what_a_killed_process_left_is_finished_even_at_the_cap() -> None:
+    store, clock = MemoryStore(), Clock()
+    study_of(store, clock).ask(3)
+    clock.now += 60
+    meter = Meter(study_of(store, clock), Budget(seconds=50), clock)
+    clock.now += 60
+    assert [meter.room(8), meter.room(2), meter.room(8, running=2), meter.room(8, running=3)] == [3, 2, 1, 0]
+
+
 def test_seconds_are_wall_clock_and_end_all_at_once() -> None:
     clock = Clock()
     meter = Meter(study_of(clock=clock), Budget(seconds=30), clock)

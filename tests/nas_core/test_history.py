@@ -162,4 +162,6 @@ def test_wall_clock_leaves_out_what_lay_between_two_processes() -> None:
 
 
 def test_a_clock_that_was_set_back_takes_nothing_back() -> None:
-    assert timed((100, PROPOSALS), (50, REPORT), (60, OUTCOME)).seconds == 10
+    history = timed((100, PROPOSALS), (50, REPORT), (60, OUTCOME))
+    assert history.seconds == 10
+    assert history.unfinished() == [{"number": 0, "cost_seconds": 0.0}]

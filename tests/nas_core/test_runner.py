@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
 
+from nas_core import registry
 from nas_core.errors import InputError, OutsideError
 from nas_core.interfaces import Estimator, Rung, Session
 from nas_core.ledger import Ledger, verify
@@ -233,6 +236,82 @@ def test_the_automatic_device_is_one_that_torch_has() -> None:
     import torch
 
     assert LocalRunner().device == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+# ---------------------------------------------------------------- stoppers
+
+
+@pytest.mark.parametrize("stopper", registry.names("stoppers"))
+def test_a_registered_stopper_ends_trials_with_their_last_report(stopper: str) -> None:
+    store = MemoryStore()
+    study = run(study_of(store, stopper=registry.load("stoppers", stopper)(OBJECTIVES)), Regression())
+    pruned = [trial for trial in study.history if trial.status is Status.PRUNED]
+    assert pruned
+    for trial in pruned:
+        assert trial.metrics == trial.curve[-1][1]
+        assert len(trial.curve) < Regression.steps
+    assert any(trial.status is Status.OK and len(trial.curve) == Regression.steps for trial in study.history)
+    told = {e.data["number"]: e.data["stop"] for e in Ledger(store).entries({"report"})}
+    assert {number for number, stop in told.items() if stop} == {trial.number for trial in pruned}
+
+
+# ---------------------------------------------------------------- time limits
+
+
+def loops(trial: Trial, session: Session) -> Metrics:
+    """Trial 1 never ends."""
+    session.report(1, {"accuracy": 0.2}, saves)
+    while trial.number == 1:
+        time.sleep(0.001)
+    return {"accuracy": 0.5}
+
+
+def in_a_thread(call: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
+@pytest.mark.parametrize("somewhere", [lambda call: call(), in_a_thread], ids=["main thread", "another"])
+def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(
+    tmp_path: Path, somewhere: Callable[[Callable[[], Any]], LedgerStudy]
+) -> None:
+    study = somewhere(lambda: run(study_of(), Calling(loops), 4, folder=tmp_path, timeout=0.3))
+    assert [trial.status for trial in study.history] == [Status.OK, Status.FAILED, Status.OK, Status.OK]
+    late = study.history[1]
+    assert late.error == "timeout: took more than 0.3 s"
+    assert late.curve == ((1, {"accuracy": 0.2}),), "what it reported in time is on record"
+    assert late.cost_seconds >= 0.3
+    assert (tmp_path / "weights" / "1" / "0-1").is_dir()
+
+
+def test_a_limit_that_comes_amid_a_report_leaves_study_and_record_at_one() -> None:
+    def chatters(_: Trial, session: Session) -> Metrics:
+        for step in count(1):
+            session.report(step, {"accuracy": 0.1})
+        raise AssertionError("it never ends")
+
+    store = MemoryStore()
+    study = run(study_of(store), Calling(chatters), 12, timeout=0.02)
+    assert {trial.error for trial in study.history} == {"timeout: took more than 0.02 s"}
+    assert len(study.history) == 12
+    assert study_of(store).history == study.history
+    assert all(trial.curve for trial in study.history)
+    verify(store, None)
+
+
+def test_no_limit_is_no_limit() -> None:
+    study = run(study_of(), Calling(lambda *_: time.sleep(0.05) or {"accuracy": 0.5}), 2, timeout=None)
+    assert [trial.status for trial in study.history] == [Status.OK] * 2
+
+
+def test_cheap_estimates_in_batches_have_no_limit() -> None:
+    class Slow(Table):
+        def estimate_batch(self, trials: Sequence[Trial]) -> Sequence[Metrics | Failure]:
+            time.sleep(0.1)
+            return super().estimate_batch(trials)
+
+    study = run(study_of(), Slow(), 4, timeout=0.01)
+    assert [trial.status for trial in study.history] == [Status.OK] * 4
 
 
 # ---------------------------------------------------------------- checkpoints

@@ -544,7 +544,7 @@ def test_taking_over_is_recorded_once_and_only_by_a_process_that_asks() -> None:
     study_of(Shuffled(), store).ask(3)
     looking = study_of(Shuffled(), store)
     assert [trial.attempt for trial in looking.history] == [0, 0, 0]
-    assert (looking.spent, looking.exhausted) == (Spent(), False)
+    assert (looking.spent, looking.exhausted) == (Spent(pending=3), False)
     looking.report(1, 1, {"accuracy": 0.5})
     looking.tell(1, {"accuracy": 0.5}, 1.0)
     assert recorded(store, "resumed") == []
@@ -600,7 +600,7 @@ def test_what_was_spent_is_the_same_for_every_process_that_looks() -> None:
         clock.seconds += 10
         study.tell(number, {"accuracy": 0.5} if number else GONE, 9.0)
     study.ask(1)
-    assert study.spent == Spent(trials=3, seconds=30.0, trial_seconds=27.0)
+    assert study.spent == Spent(trials=3, pending=1, seconds=30.0, trial_seconds=27.0)
     clock.seconds += 86_400
     other = timed(store, clock)
     assert other.spent == study.spent
@@ -738,3 +738,33 @@ def test_a_reopened_study_waits_for_a_batch_before_it_asks_the_strategy() -> Non
     assert [trial.number for trial in study.ask(9)] == [0, 1]
     assert strategy.calls == 0
     assert [trial.number for trial in study.ask(9)] == [2]
+
+
+def test_a_trial_that_ended_after_all_is_not_given_out_again() -> None:
+    """The news of a machine's death may be wrong, and the outcome come behind it."""
+    study = study_of(Shuffled())
+    study.ask(2)
+    study.retry(0, GONE, 1.0, most=3)
+    study.tell(0, {"accuracy": 0.5}, 1.0)
+    assert [trial.number for trial in study.ask(1)] == [2]
+
+
+def test_two_faults_of_one_trial_give_it_out_once() -> None:
+    study = study_of(Shuffled())
+    study.ask(1)
+    study.retry(0, GONE, 1.0, most=3)
+    study.retry(0, GONE, 1.0, most=3)
+    assert [(trial.number, trial.attempt) for trial in study.ask(9)] == [(0, 2)]
+    assert 0 not in [trial.number for trial in study.ask(9)]
+
+
+def test_taking_over_that_could_not_be_recorded_is_recorded_by_the_next_ask() -> None:
+    store = Filling()
+    study_of(Shuffled(), store).ask(2)
+    study = study_of(Shuffled(), store)
+    store.full = True
+    with pytest.raises(OutsideError):
+        study.ask(1)
+    store.full = False
+    assert [(trial.number, trial.attempt) for trial in study.ask(9)] == [(0, 1), (1, 1)]
+    assert len(recorded(store, "resumed")) == 1

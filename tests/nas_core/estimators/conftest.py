@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +23,14 @@ class Recorder:
 
     device = "cpu"
 
-    def __init__(self, folder: Path, number: int = 0, *, stop_after: int = 0, kill_after: int = 0) -> None:
+    def __init__(
+        self, folder: Path, number: int = 0, *, attempt: int = 0, stop_after: int = 0, kill_after: int = 0
+    ) -> None:
         self.curve: list[tuple[int, Metrics]] = []
         self.saved: list[int] = []
         self._checkpoints = Checkpoints(folder)
         self._number = number
-        self._attempt = self._checkpoints.next_attempt(number)
+        self._attempt = attempt
         self._stop_after = stop_after
         self._kill_after = kill_after
 
@@ -45,7 +49,14 @@ class Recorder:
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Callable[..., Recorder]:
-    return lambda *arguments, **options: Recorder(tmp_path, *arguments, **options)
+    """Make sessions; each of the same trial is its next attempt."""
+    made: Counter[int] = Counter()
+
+    def make(number: int = 0, **options: Any) -> Recorder:
+        made[number] += 1
+        return Recorder(tmp_path, number, attempt=made[number] - 1, **options)
+
+    return make
 
 
 @pytest.fixture(scope="session")

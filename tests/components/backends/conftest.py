@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,11 +15,14 @@ from typing import Any
 import pytest
 
 import components.backends  # noqa: F401  its settings have to be there before a test imports Ray
+from components.backends.s3 import S3Store
 from nas_core.ledger import Ledger
 from nas_core.store import MemoryStore
 from nas_core.strategies.random import Random
 from nas_core.study import LedgerStudy
 from nas_core.types import Architecture, Decision, Objective
+from tests.components.backends.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.components.backends.s3_server import s3_server
 
 OBJECTIVES = (Objective(metric="accuracy", goal="max"),)
 
@@ -86,6 +90,87 @@ def root(tables: Path, tmp_path: Path) -> Path:
     """A folder of runs with a database of its own."""
     shutil.copy(tables, tmp_path / "mlflow.db")
     return tmp_path
+
+
+# ---------------------------------------------------------------- S3
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """The address of a server that speaks the protocol of S3."""
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def s3(s3_address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The same, with the variables by which AWS's tools find it; nothing else of the machine's settings counts."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "EVERNAS_S3"))]:
+        monkeypatch.delenv(name)
+    settings = {
+        "AWS_ENDPOINT_URL_S3": s3_address,
+        "AWS_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return s3_address
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_address: str) -> Iterator[Any]:
+    """boto3's client of the server, to look behind a store's back."""
+    import boto3
+
+    keys = {"aws_access_key_id": "tests", "aws_secret_access_key": "tests"}
+    client = boto3.session.Session().client("s3", endpoint_url=s3_address, region_name="eu-west-1", **keys)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def new_bucket(s3: str, s3_client: Any) -> Callable[..., str]:  # noqa: ARG001 - whoever has a bucket wants to reach it
+    """Return a function that makes a bucket and gives its name; keywords are `create_bucket`'s."""
+
+    def make(**options: Any) -> str:
+        name = f"tests-{uuid.uuid4().hex[:12]}"
+        s3_client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}, **options)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def bucket(new_bucket: Callable[..., str]) -> str:
+    """The name of an empty bucket."""
+    return new_bucket()
+
+
+@pytest.fixture
+def s3_store(bucket: str) -> Iterator[S3Store]:
+    """A store in an empty bucket."""
+    store = S3Store(bucket, "some/where")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def proxy(s3: str) -> Iterator[FaultyProxy]:
+    """A proxy before the server, which passes everything on until it is told otherwise."""
+    with faulty_proxy(s3) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def faulty_store(bucket: str, proxy: FaultyProxy) -> Iterator[S3Store]:
+    """A store behind the proxy; objects of 1000 bytes and more go in parts."""
+    store = S3Store(bucket, "some/where", {"endpoint_url": proxy.address}, multipart=1000)
+    yield store
+    store.close()
 
 
 # ---------------------------------------------------------------- Ray

@@ -12,7 +12,7 @@ coverage := --cov --cov-report=term
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all check lint types imports format constraints image clean
+.PHONY: help setup demo test test-all chaos check lint types imports format constraints image clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ test: setup ## Run the fast tests
 
 test-all: setup ## Run all tests, those that take minutes too, with coverage
 	$(pytest) $(coverage)
+
+chaos: setup ## Kill, cut off and fill up what can be, and write what was survived to chaos.json
+	$(bin)/python -m tests.chaos.run
 
 check: lint types imports ## Run every check that is not a test
 

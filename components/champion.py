@@ -2,6 +2,8 @@
 
 <champions>/bundles/<digest>/   every bundle that was ever promoted, never changed
 <champions>/champion.json       {"digest", "run", "promoted_at", "previous"}; replaced in one step
+
+Of a deployment in a store this folder is a copy; `components.promotions` keeps it up to date.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from nas_core.errors import FencedError, IntegrityError
 from nas_core.store import FolderStore, make_folder
@@ -30,19 +33,44 @@ class Champion:
     previous: str | None = None
 
 
+class Promote(Protocol):
+    """How a bundle becomes the champion; see `promote`."""
+
+    def __call__(
+        self, champions: Path, digest: str, run: str, over: str | None, before: Callable[[], object]
+    ) -> Champion:
+        """Make the bundle `digest` the champion."""
+        ...
+
+
 def champion(champions: Path) -> Champion | None:
     """Return the champion, None if there has been none; IntegrityError if the pointer is not readable."""
     try:
         text = (champions / _POINTER).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    return read_pointer(text, str(champions / _POINTER))
+
+
+def read_pointer(text: str | bytes, place: str) -> Champion:
+    """Return the pointer that `text`, found at `place`, holds; IntegrityError if it is none."""
     try:
         return Champion(**json.loads(text))
     except (TypeError, ValueError) as error:
         raise IntegrityError(
-            f"{champions / _POINTER}: not a champion's pointer ({error}); restore it from a backup, or name one of the "
-            "digests in bundles/"
+            f"{place}: not a champion's pointer ({error}); restore it from a backup, or name one of the digests in "
+            "bundles/"
         ) from error
+
+
+def write_pointer(pointer: Champion) -> bytes:
+    """Return what `read_pointer` reads."""
+    return json.dumps(asdict(pointer), indent=1).encode()
+
+
+def point_to(champions: Path, pointer: Champion) -> None:
+    """Make `pointer` the champion in one step, whatever was before."""
+    FolderStore(champions).replace(_POINTER, write_pointer(pointer))
 
 
 def bundle_folder(champions: Path, digest: str) -> Path:
@@ -55,7 +83,11 @@ def incumbent(champions: Path, run: str) -> str | None:
 
     That is the champion; but if `run` itself has promoted it before it was interrupted, the one before.
     """
-    current = champion(champions)
+    return incumbent_of(champion(champions), run)
+
+
+def incumbent_of(current: Champion | None, run: str) -> str | None:
+    """Return the same where `current` is the champion."""
     if current is None:
         return None
     return current.previous if current.run == run else current.digest
@@ -71,13 +103,22 @@ def promote(
     raises stops the promotion.
     """
     with _locked(champions):
-        actual = incumbent(champions, run)
-        if actual != over:
-            raise FencedError(f"{champions}: another run promoted {actual} in the meantime; deploy again to compare")
+        check_incumbent(incumbent(champions, run), over, str(champions))
         before()
-        pointer = Champion(digest, run, datetime.now(UTC).isoformat(timespec="seconds"), over)
-        FolderStore(champions).replace(_POINTER, json.dumps(asdict(pointer), indent=1).encode())
+        pointer = new_pointer(digest, run, over)
+        point_to(champions, pointer)
         return pointer
+
+
+def check_incumbent(actual: str | None, over: str | None, place: str) -> None:
+    """Raise FencedError unless the incumbent is still the one that the challenger was compared with."""
+    if actual != over:
+        raise FencedError(f"{place}: another run promoted {actual} in the meantime; deploy again to compare")
+
+
+def new_pointer(digest: str, run: str, over: str | None) -> Champion:
+    """Return the pointer of a promotion that takes place now."""
+    return Champion(digest, run, datetime.now(UTC).isoformat(timespec="seconds"), over)
 
 
 @contextmanager

@@ -21,14 +21,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-audit = typer.Typer(help="Check the record of a run.", no_args_is_help=True)
+audit = typer.Typer(help="Check, read and export the record of a run.", no_args_is_help=True)
 app.add_typer(audit, name="audit")
 
 SpecFile = Annotated[Path, typer.Argument(help="The spec, a YAML file.", metavar="SPEC")]
-Root = Annotated[Path, typer.Option(help="The folder that holds all runs.", envvar="EVERNAS_ROOT")]
+Root = Annotated[str, typer.Option(help="What holds all runs: a folder, or s3://bucket/prefix.", envvar="EVERNAS_ROOT")]
 RunName = Annotated[str, typer.Argument(help="A run's id, or its folder wherever it lies.", metavar="RUN")]
+Candidate = Annotated[
+    str, typer.Argument(help="RUN#TRIAL, RUN#ARCHITECTURE, or either alone for the latest run.", metavar="CANDIDATE")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
-RUNS = Path("runs")
+RUNS = "runs"
 
 
 def main() -> NoReturn:
@@ -74,10 +77,26 @@ def run(
 
 
 @app.command()
+def resume(name: RunName, root: Root = RUNS, as_json: Json = False) -> None:
+    """Go on with a run that was interrupted, killed or failed; what is recorded is not done again.
+
+    It refuses if the spec, the data or the run's files have changed since, and says what did.
+
+    Example: evernas resume latest
+    """
+    from pipelines.commands import resume_cycle
+
+    sys.exit(resume_cycle(name, root, as_json=as_json))
+
+
+@app.command()
 def compile(  # noqa: A001  the command's name
     spec: SpecFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path("pipeline.yaml"),
     image: Annotated[str | None, typer.Option(help="The container image of the steps.", envvar="EVERNAS_IMAGE")] = None,
+    root: Annotated[
+        str | None, typer.Option(help="What holds all runs, as s3://bucket/prefix; default: a volume.")
+    ] = None,
 ) -> None:
     """Compile the pipeline for Kubeflow, with the spec as its default.
 
@@ -85,7 +104,7 @@ def compile(  # noqa: A001  the command's name
     """
     from pipelines.commands import compile_pipeline
 
-    compile_pipeline(spec, output, image)
+    compile_pipeline(spec, output, image, root)
     typer.echo(f"wrote {output}")
 
 
@@ -148,13 +167,21 @@ def ui(
 
 @app.command("list")
 def list_parts(
-    group: Annotated[str, typer.Argument(help="spaces, strategies, estimators or tasks.", metavar="WHAT")],
+    group: Annotated[
+        str, typer.Argument(help="runs, spaces, strategies, stoppers, estimators or tasks.", metavar="WHAT")
+    ],
+    root: Root = RUNS,
     as_json: Json = False,
 ) -> None:
-    """List what a spec can name, with its options.
+    """List the runs there are, or what a spec can name, with its options.
 
     Example: evernas list strategies
     """
+    if group == "runs":
+        from pipelines.runs import show_runs
+
+        show_runs(root, as_json=as_json)
+        return
     from pipelines.commands import show_parts
 
     show_parts(group, as_json=as_json)
@@ -173,17 +200,77 @@ def verify(
     name: RunName,
     root: Root = RUNS,
     key: Annotated[
-        str | None, typer.Option(help="The fingerprint of the key that must have sealed it; default: any one key.")
+        str | None,
+        typer.Option(help="The fingerprint of the key that must have sealed it; default: the one that anchored it."),
+    ] = None,
+    anchors: Annotated[bool, typer.Option(help="Compare with the anchors of its heads.")] = True,
+    mlflow: Annotated[
+        bool | None, typer.Option(help="Compare with MLflow, which must answer; default: if it answers.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a run's ledger, its signatures, and the files that it speaks of. Exit code 5: the record is broken.
+    """Check a run's ledger, signatures, anchors and files, and MLflow's copy. Exit code 5: something was changed.
 
     Example: evernas audit verify latest
     """
-    from pipelines.commands import verify_run
+    from pipelines.audit_commands import verify_run
 
-    verify_run(name, root, key, as_json=as_json)
+    verify_run(name, root, key, anchors=anchors, mlflow=mlflow, as_json=as_json)
+
+
+@audit.command()
+def show(candidate: Candidate, root: Root = RUNS, as_json: Json = False) -> None:
+    """Tell the life of a candidate: who proposed it and from what, what it scored, why it was or was not chosen.
+
+    Example: evernas audit show latest#12
+    """
+    from pipelines.audit_commands import show_candidate
+
+    show_candidate(candidate, root, as_json=as_json)
+
+
+@audit.command()
+def export(
+    name: RunName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    root: Root = RUNS,
+    key: Annotated[str | None, typer.Option(help="The fingerprint of the key that must have sealed it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's record to a folder that verifies with openssl and a page of script, without evernas.
+
+    Example: evernas audit export latest -o record
+    """
+    from pipelines.audit_commands import export_run
+
+    export_run(name, root, output, key, as_json=as_json)
+
+
+@audit.command()
+def sync(name: RunName, root: Root = RUNS, as_json: Json = False) -> None:
+    """Bring MLflow up to a run's record, after an outage or a crash; what is there already stays.
+
+    Example: evernas audit sync latest
+    """
+    from pipelines.audit_commands import sync_run
+
+    sync_run(name, root, as_json=as_json)
+
+
+@app.command()
+def replay(
+    candidate: Candidate,
+    root: Root = RUNS,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 5 even if versions or machine differ.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a candidate again from the record and compare all figures. Exit code 5: they differ without a reason.
+
+    Example: evernas replay latest#12
+    """
+    from pipelines.audit_commands import replay_candidate
+
+    sys.exit(replay_candidate(candidate, root, strict=strict, as_json=as_json))
 
 
 if __name__ == "__main__":

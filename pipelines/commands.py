@@ -16,32 +16,59 @@ from rich.table import Table
 
 from nas_core.errors import InputError
 from nas_core.registry import Option
+from pipelines.runs import find_run
 
 if TYPE_CHECKING:
+    from components.run import Run
     from components.spec import Source
 
 EXIT_DRIFT = 10
 
 
 def run_cycle(
-    spec_path: Path, root: Path, name: str | None, *, data: Path | None = None, force: bool, as_json: bool
+    spec_path: Path, root: str | Path, name: str | None, *, data: Path | None = None, force: bool, as_json: bool
 ) -> int:
     """Run one cycle on this machine and return its exit code. Bad input is refused before anything is written.
 
     `data` takes the place of the path in the spec's `task.source`, and so does what is recorded of the spec.
     """
-    from components.report.step import main as close
-    from components.report.terminal import show
     from components.run import Run
     from components.spec_file import check_file
-    from pipelines.watch import Interrupted, run_pipeline
 
     spec, text = check_file(spec_path, data)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     run_id = name or f"{spec.name}-{stamp}-{secrets.token_hex(2)}"
     run = Run.create(root, run_id, text, spec_path.parent, forced=force)
+    return _drive(run, as_json=as_json)
+
+
+def resume_cycle(name: str, root: str | Path, *, as_json: bool) -> int:
+    """Go on with a cycle that was interrupted or failed, from its record alone, and return its exit code.
+
+    InputError, and nothing done, if its spec, its data or its files are no longer what the record says. Of a cycle that
+    has come to its end nothing is done again.
+    """
+    from components.resuming import note_environment
+
+    run = find_run(name, root, begun=False)
+    for what, (before, now) in note_environment(run).items():
+        typer.echo(f"note: {what} was {before} when the run began, and is {now} now", err=True)
+    return _drive(run, as_json=as_json)
+
+
+def _drive(run: Run, *, as_json: bool) -> int:
+    """Run the pipeline of `run`, see to it that its end is on record, and show what came of it."""
+    from components.report.step import main as close
+    from components.report.terminal import show
+    from components.resuming import check_unchanged
+    from pipelines.watch import Interrupted, run_pipeline
+
+    if run.place.remote and not os.environ.get("EVERNAS_ANCHORS"):
+        typer.echo("note: EVERNAS_ANCHORS is not set, so heads are anchored on this machine only", err=True)
+    run.kept.checkout()
+    check_unchanged(run)
     console = Console(stderr=as_json)
-    console.print(f"Run {run.id} in {run.folder}", highlight=False, soft_wrap=True)
+    console.print(f"Run {run.id} in {run.kept.place}", highlight=False, soft_wrap=True)
     interrupted = None
     try:
         run_pipeline(run, console)
@@ -49,7 +76,7 @@ def run_cycle(
         interrupted = signal.number
         console.print(f"Ended by {signal}.", highlight=False)
     if not (run.closed and (run.folder / "summary.json").exists()):  # the pipeline did not come to its last step
-        close(str(root), run.id, interrupted)
+        close(run.uri, run.id, interrupted)
     summary = json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))
     if as_json:
         _print_json(summary)
@@ -58,7 +85,7 @@ def run_cycle(
     return int(summary["exit_code"])
 
 
-def compile_pipeline(spec_path: Path, output: Path, image: str | None) -> None:
+def compile_pipeline(spec_path: Path, output: Path, image: str | None, root: str | None = None) -> None:
     """Write the pipeline's intermediate representation, with the spec as the default of its parameter."""
     from components.spec_file import parse_spec, read_text
     from components.yaml_lines import read_yaml
@@ -69,6 +96,8 @@ def compile_pipeline(spec_path: Path, output: Path, image: str | None) -> None:
     line = json.dumps(read_yaml(text, str(spec_path)).value)
     if image:
         os.environ["EVERNAS_IMAGE"] = image  # read where the components are defined, which is on import
+    if root:
+        os.environ["EVERNAS_ROOT"] = root  # so is this
     from kfp import compiler
 
     from pipelines.continuous import NAME, continuous_nas
@@ -84,22 +113,28 @@ def compile_pipeline(spec_path: Path, output: Path, image: str | None) -> None:
     )
 
 
-def check_drift(spec_path: Path, root: Path, window: Path | None, *, as_json: bool) -> int:
+def check_drift(spec_path: Path, root: str | Path, window: Path | None, *, as_json: bool) -> int:
     """Compare current data with the champion's profile; return 10 if it has drifted, else 0."""
     from components.bundle import PROFILE
     from components.champion import bundle_folder, champion
     from components.drift.stage import check
+    from components.promotions import deployment
+    from components.root import Root
     from components.sources import read
     from components.spec_file import read_spec
 
     spec = read_spec(spec_path)
-    deployed = champion(root / "champions" / spec.name)
+    place = Root.open(root)
+    champions = deployment(place, spec.name).fetch()
+    deployed = champion(champions)
     if deployed is None:
-        raise InputError(f"{spec.name}: has no champion in {root} to compare with; `evernas run {spec_path}` makes one")
+        raise InputError(
+            f"{spec.name}: has no champion in {place.uri} to compare with; `evernas run {spec_path}` makes one"
+        )
     source, base = spec.drift.source or spec.task.source, spec_path.parent
     if window is not None:
         source, base = _window(window, source), Path()
-    profile = bundle_folder(root / "champions" / spec.name, deployed.digest) / PROFILE
+    profile = bundle_folder(champions, deployed.digest) / PROFILE
     found = check(spec.drift, profile, read(source, base), spec.seed)
     if as_json:
         _print_json({**found, "champion": deployed.digest})
@@ -129,21 +164,23 @@ def _show_drift(found: dict[str, Any]) -> None:
         console.print(table)
 
 
-def serve_champion(name: str, root: Path, host: str, port: int) -> None:
+def serve_champion(name: str, root: str | Path, host: str, port: int) -> None:
     """Serve a deployment's champion, or a bundle by its folder, until a signal ends it."""
     from components.deploy.server import serve
+    from components.promotions import deployment
+    from components.root import Root
 
-    folder = root / "champions" / name
+    folder = deployment(Root.open(root), name).fetch()
     serve(folder if folder.is_dir() else Path(name), host, port)
 
 
-def rewrite_report(name: str, root: Path, *, as_json: bool) -> None:
+def rewrite_report(name: str, root: str | Path, *, as_json: bool) -> None:
     """Write a run's report and summary anew, and bring MLflow up to date."""
     from components.report.step import main
     from components.report.terminal import show
 
-    folder = run_folder(name, root)
-    summary, page = main(str(folder.parent), folder.name)
+    run = find_run(name, root)
+    summary, page = main(run.uri, run.id)
     if as_json:
         _print_json(summary)
     else:
@@ -151,8 +188,15 @@ def rewrite_report(name: str, root: Path, *, as_json: bool) -> None:
         typer.echo(f"wrote {page}")
 
 
-def open_ui(root: Path, host: str, port: int) -> NoReturn:
-    """Become MLflow's server on the runs in `root`."""
+def open_ui(place: str | Path, host: str, port: int) -> NoReturn:
+    """Become MLflow's server on the runs in the folder `place`."""
+    from components.root import Root
+
+    if Root.open(place).remote:
+        raise InputError(
+            f"--root: the runs in {place} are tracked by the server that their specs name; open its address"
+        )
+    root = Root.open(place).folder
     if not (root / "mlflow.db").is_file():
         raise InputError(f"--root: no runs are tracked in {root} (no mlflow.db); `evernas run SPEC` makes some")
     uri = f"sqlite:///{(root / 'mlflow.db').resolve()}"
@@ -188,30 +232,6 @@ def print_schema() -> None:
     from components.spec_file import schema
 
     _print_json(schema())
-
-
-def verify_run(name: str, root: Path, key: str | None, *, as_json: bool) -> None:
-    """Check ledger, signatures and files of a run; IntegrityError names what is broken."""
-    from components.audit import verify_folder
-
-    folder = run_folder(name, root)
-    found = verify_folder(folder, key)
-    if as_json:
-        _print_json(found)
-        return
-    typer.echo(
-        f"{folder}: in order. {found['entries']} entries, head {found['head']}\n"
-        f"sealed by key {found['key']} ({'this machine has it' if found['own_key'] else 'not a key of this machine'})\n"
-        f"{found['files']} files are as recorded"
-    )
-
-
-def run_folder(name: str, root: Path) -> Path:
-    """Return the folder of a run by its id in `root`, or by its path; InputError if it holds no ledger."""
-    for folder in (root / name, Path(name)):
-        if (folder / "ledger").is_dir():
-            return folder.resolve()
-    raise InputError(f"run: neither {root / name} nor {name} holds a ledger; `ls {root}` shows the runs there are")
 
 
 def _print_json(value: Any) -> None:

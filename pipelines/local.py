@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import warnings
-from pathlib import Path
 
 
 def main(root: str, run_id: str) -> int:
@@ -23,7 +22,7 @@ def main(root: str, run_id: str) -> int:
     from components.run import Run
     from pipelines.continuous import continuous_nas
 
-    run = Run.open(Path(root), run_id)
+    run = Run.open(root, run_id)
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner=runner, pipeline_root=str(run.folder / "kfp"), raise_on_error=True)
     try:

@@ -52,7 +52,7 @@ def run_pipeline(run: Run, console: Console) -> None:
         view,
     ):
         child = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.local", str(run.root), run.id],
+            [sys.executable, "-m", "pipelines.local", run.uri, run.id],
             env={**os.environ, "TMPDIR": scratch},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -24,7 +24,11 @@ def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def cut(text: str, longest: int) -> str:
-    """Return `text`, with an ellipsis in place of what is beyond `longest`."""
+    """Return `text` as every database takes it, with an ellipsis in place of what is beyond `longest`.
+
+    PostgreSQL holds no NUL, and half a surrogate pair, which an error may quote from a file's name, is no UTF-8.
+    """
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

@@ -10,56 +10,48 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from components.backends.mlflow_limits import (
-    LONGEST_PARAM,
-    LONGEST_TAG,
-    MOST_METRICS,
-    MOST_PARAMS,
-    cut,
-    named,
-    slices,
+from components.backends.mlflow_limits import MOST_METRICS, MOST_PARAMS, slices
+from components.backends.mlflow_records import (
+    ADOPTED,
+    KIND,
+    RUN,
+    Candidate,
+    Point,
+    record,
+    shown_params,
+    shown_points,
+    shown_tags,
 )
+from components.backends.mlflow_runs import Children, place
 from components.spec import TrackingSpec
 from nas_core.errors import OutsideError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+__all__ = ["Candidate", "Tracker", "outside", "tracking_uri"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_PARENT = "mlflow.parentRunId"
-_ENDED = ("FINISHED", "FAILED")
 _PAUSES = (0.5, 2.0)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One trial with its outcome, as a child run shows it.
-
-    Times are milliseconds since 1970; points are `(metric, value, time, step)`.
-    """
-
-    number: int
-    name: str
-    params: Mapping[str, str]
-    points: Sequence[tuple[str, float, int, int]]
-    tags: Mapping[str, str]
-    failed: bool
-    start: int
-    end: int
 
 
 def tracking_uri(spec: TrackingSpec, root: Path) -> str:
     """Return where MLflow keeps its runs: the spec's URI, or a SQLite file in `root`."""
     return spec.uri or f"sqlite:///{(root / 'mlflow.db').resolve()}"
+
+
+def outside(error: Exception) -> OutsideError:
+    """Return `error`, which MLflow or the wire has raised, as one of ours."""
+    return OutsideError(f"MLflow: {type(error).__name__}: {error}")
 
 
 def _patiently(method: Callable[Concatenate[Tracker, P], R]) -> Callable[Concatenate[Tracker, P], R]:
@@ -75,13 +67,11 @@ def _patiently(method: Callable[Concatenate[Tracker, P], R]) -> Callable[Concate
             try:
                 return method(self, *args, **kwargs)
             except Exception:  # noqa: BLE001 - raised below if it happens again
-                self.forget()
                 time.sleep(pause)
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
-            self.forget()
-            raise OutsideError(f"MLflow: {type(error).__name__}: {error}") from error
+            raise outside(error) from error
 
     return repeated
 
@@ -94,27 +84,31 @@ class Tracker:
     root: Path
     experiment: str
     run: str
-    _children: dict[int, tuple[str, bool]] | None = field(default=None, init=False)
+    _children: Children | None = field(default=None, init=False)
 
     def forget(self) -> None:
         """Ask MLflow anew which candidates it has."""
         self._children = None
 
     @_patiently
+    def known(self) -> dict[int, bool]:
+        """Return by its number whether each candidate that has a run is whole."""
+        return self._known().known()
+
+    @_patiently
     def describe(self, *, params: Mapping[str, Any] = {}, tags: Mapping[str, Any] = {}) -> None:
         """Set parameters and tags of the parent run."""
         from mlflow.entities import RunTag
 
-        keys = named(tags)
-        marks = [RunTag(keys[key], cut(str(value), LONGEST_TAG)) for key, value in tags.items()]
+        marks = [RunTag(key, value) for key, value in shown_tags(tags).items()]
         for batch in slices(marks, MOST_PARAMS):
-            self._client.log_batch(self.parent, tags=batch)
-        self._log(self.parent, params, [])
+            self.client.log_batch(self.parent, tags=batch)
+        self._log(self.parent, shown_params(params), [])
 
     @_patiently
     def measure(self, metrics: Mapping[str, float], at: int) -> None:
         """Log figures of the parent run at the time `at` (ms); the same call again changes nothing."""
-        self._log(self.parent, {}, [(name, value, at, 0) for name, value in metrics.items()])
+        self._log(self.parent, {}, shown_points([(name, value, at, 0) for name, value in metrics.items()]))
 
     @_patiently
     def dataset(self, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
@@ -129,42 +123,44 @@ class Tracker:
             schema=None,
             profile=json.dumps(profile),
         )
-        if not self._client.get_run(self.parent).inputs.dataset_inputs:
-            self._client.log_inputs(self.parent, [DatasetInput(data, [InputTag("mlflow.data.context", "search")])])
+        if not self.client.get_run(self.parent).inputs.dataset_inputs:
+            self.client.log_inputs(self.parent, [DatasetInput(data, [InputTag("mlflow.data.context", "search")])])
 
     @_patiently
     def files(self, paths: Iterable[Path], folder: str | None = None) -> None:
         """Store files as artifacts of the parent run."""
         for path in paths:
-            self._client.log_artifact(self.parent, str(path), folder)
+            self.client.log_artifact(self.parent, str(path), folder)
 
     @_patiently
     def mirror(self, candidate: Candidate) -> None:
         """Make the child run of `candidate`, whole; nothing if it is there, the rest if it was begun."""
-        run_id, done = self._known().get(candidate.number, ("", False))
-        if done:
+        children = self._known()
+        run_id, whole = children.look(candidate.number)
+        if whole:
             return
+        shown = record(candidate, self.run, self.parent)
+        children.begin(candidate.number)
         if not run_id:
-            tags = {
-                **{key: cut(value, LONGEST_TAG) for key, value in candidate.tags.items()},
-                _PARENT: self.parent,
-                "evernas.run": self.run,
-                "evernas.kind": "candidate",
-                "evernas.trial": str(candidate.number),
-            }
-            made = self._client.create_run(
-                self._experiment, start_time=candidate.start, tags=tags, run_name=candidate.name
+            made = self.client.create_run(
+                self._experiment, start_time=shown.start, tags=shown.tags, run_name=shown.name
             )
             run_id = made.info.run_id
-        self._log(run_id, candidate.params, candidate.points)
-        self._client.set_terminated(run_id, _ENDED[candidate.failed], end_time=candidate.end)
-        self._known()[candidate.number] = (run_id, True)
+        self._log(run_id, shown.params, shown.points)
+        self.client.set_terminated(run_id, shown.status, end_time=shown.end)
+        children.end(candidate.number)
 
     @_patiently
-    def close(self, status: str) -> None:
-        """End the parent run as FINISHED, FAILED or KILLED; its end stays as it is if it has that already."""
-        if self._client.get_run(self.parent).info.status != status:
-            self._client.set_terminated(self.parent, status)
+    def close(self, status: str, at: int | None = None) -> bool:
+        """End the parent run as FINISHED, FAILED or KILLED at the time `at` (ms), else now.
+
+        False, and nothing is changed, if it has that end already.
+        """
+        info = self.client.get_run(self.parent).info
+        if info.status == status and at in (None, info.end_time):
+            return False
+        self.client.set_terminated(self.parent, status, end_time=at)
+        return True
 
     @property
     def parent(self) -> str:
@@ -176,7 +172,8 @@ class Tracker:
         return self._place[0]
 
     @cached_property
-    def _client(self) -> MlflowClient:
+    def client(self) -> MlflowClient:
+        """MLflow's own client; what it raises is its own as well."""
         for chatty in ("mlflow.store.db.utils", "alembic"):  # they tell of every table that they make
             logging.getLogger(chatty).setLevel(logging.WARNING)
         from mlflow.tracking import MlflowClient
@@ -186,60 +183,33 @@ class Tracker:
     @cached_property
     def _place(self) -> tuple[str, str]:
         """The ids of the experiment and of the parent run; MLflow shows children under a parent of their experiment."""
-        ours = {"evernas.run": self.run, "evernas.kind": "cycle"}
+        ours = {RUN: self.run, KIND: "cycle"}
         if given := os.environ.get("MLFLOW_RUN_ID"):
-            for key, value in ours.items():
-                self._client.set_tag(given, key, value)
-            return str(self._client.get_run(given).info.experiment_id), given
-        experiment = self._experiment_by_name()
-        run = next(self._search(experiment, "cycle"), None) or self._client.create_run(
-            experiment, tags=ours, run_name=self.run
-        )
-        return experiment, str(run.info.run_id)
+            for key, value in {**ours, ADOPTED: self.experiment}.items():
+                self.client.set_tag(given, key, value)
+            return str(self.client.get_run(given).info.experiment_id), given
+        known = self.client.get_experiment_by_name(self.experiment)
+        found = place(self.client, known and known.experiment_id, self.experiment, self.run)
+        if found:
+            return found
+        experiment = known.experiment_id if known else self._new_experiment()
+        return experiment, self.client.create_run(experiment, tags=ours, run_name=self.run).info.run_id
 
-    def _experiment_by_name(self) -> str:
-        """Return the experiment's id; made on first use, its artifacts beside a SQLite file, else where MLflow says."""
-        found = self._client.get_experiment_by_name(self.experiment)
-        if found is not None:
-            return str(found.experiment_id)
+    def _new_experiment(self) -> str:
+        """Make the experiment, its artifacts beside a SQLite file, else where MLflow says; return its id."""
         beside = None if self.spec.uri else (self.root / "mlartifacts" / self.experiment).resolve().as_uri()
-        return str(self._client.create_experiment(self.experiment, artifact_location=beside))
+        return str(self.client.create_experiment(self.experiment, artifact_location=beside))
 
-    def _known(self) -> dict[int, tuple[str, bool]]:
-        """Return the child runs there are: trial number -> (run id, whether it is whole).
-
-        If a trial has two, because the answer to the creation of the first was lost, the second is deleted.
-        """
+    def _known(self) -> Children:
         if self._children is None:
-            children: dict[int, tuple[str, bool]] = {}
-            for run in sorted(
-                self._search(self._experiment, "candidate"), key=lambda run: run.info.status not in _ENDED
-            ):
-                number = int(run.data.tags["evernas.trial"])
-                if number in children:
-                    self._client.delete_run(run.info.run_id)
-                else:
-                    children[number] = (str(run.info.run_id), run.info.status in _ENDED)
-            self._children = children
+            self._children = Children(self.client, self._experiment, self.run)
         return self._children
 
-    def _search(self, experiment: str, kind: str) -> Iterator[Any]:
-        wanted, token = f"tags.`evernas.run` = '{self.run}' and tags.`evernas.kind` = '{kind}'", None
-        while True:
-            page = self._client.search_runs(
-                [experiment], wanted, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
-
-    def _log(self, run_id: str, params: Mapping[str, Any], points: Sequence[tuple[str, float, int, int]]) -> None:
+    def _log(self, run_id: str, params: Mapping[str, str], points: Sequence[Point]) -> None:
         """Log parameters and points in as few requests as MLflow allows."""
         from mlflow.entities import Metric, Param
 
-        keys, names = named(params), named(metric for metric, *_ in points)
-        written = [Param(keys[key], cut(str(value), LONGEST_PARAM)) for key, value in params.items()]
-        metrics = [Metric(names[metric], float(value), at, step) for metric, value, at, step in points]
+        written = [Param(key, value) for key, value in params.items()]
+        metrics = [Metric(*point) for point in points]
         for some, more in zip_longest(slices(written, MOST_PARAMS), slices(metrics, MOST_METRICS), fillvalue=()):
-            self._client.log_batch(run_id, params=some, metrics=more)
+            self.client.log_batch(run_id, params=some, metrics=more)

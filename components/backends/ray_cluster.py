@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shutil
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
 
-from components.spec import RayRunnerSpec
 from nas_core.errors import InputError, OutsideError
 
 LOCAL = "local"
 _OBJECT_STORE_BYTES = 512 * 1024**2
 _SECONDS_TO_ANSWER = 10
+_PLACE, _PREFIX, _LOCK = "/tmp", "evernas-ray-", "lock"  # noqa: S108  a folder of its own there, for its user only
 _NUMBERS = ("Failure #", "class_name:", "actor_id:", "pid:", "namespace:", "ip:")
 
 
@@ -41,8 +44,7 @@ def connected(address: str) -> Iterator[None]:
             raise InputError("search.runner.address: this process is connected to a Ray already; use 'auto'")
         yield
         return
-    # Ray's sockets need a short path; its own folders would be open to everybody.
-    with TemporaryDirectory(prefix="evernas-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    with _folder() as folder:
         try:
             _connect(address, folder)
             yield
@@ -52,35 +54,36 @@ def connected(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def places(spec: RayRunnerSpec) -> int:
-    """Return how many trials fit on the cluster's machines at a time, at most the spec's `max_concurrent`.
+@contextmanager
+def _folder() -> Iterator[str]:
+    """Give a folder for a Ray of our own that is gone at the end; remove those of processes that were killed.
 
-    InputError if none does, or if more than one GPU is asked for by a fraction, which Ray cannot give.
+    Its name holds the process id, and a lock says whether that process lives, since containers with ids of their own
+    may share the place. Ray's sockets need a short path; its own folders would be open to everybody.
     """
-    if spec.gpus > 1 and not spec.gpus.is_integer():
-        raise InputError(f"search.runner.gpus: more than one must be a whole number, got {spec.gpus}")
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = sum(_fit(spec, machine.get("CPU", 0), machine.get("GPU", 0)) for machine in machines)
-    if fit < 1:
-        have = " and ".join(f"{m.get('CPU', 0):g} CPUs, {m.get('GPU', 0):g} GPUs" for m in machines)
-        raise InputError(
-            f"search.runner: a trial asks for {spec.cpus:g} CPUs and {spec.gpus:g} GPUs of one machine, those of the "
-            f"cluster have {have}; ask for less"
-        )
-    return min(fit, spec.max_concurrent or fit)
+    for left in Path(_PLACE).glob(f"{_PREFIX}*"):
+        _sweep(left)
+    name = f"{_PREFIX}{os.getpid()}_"
+    temporary = TemporaryDirectory(prefix=name, dir=_PLACE, ignore_cleanup_errors=True)
+    with temporary as folder, Path(folder, _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
-def _fit(spec: RayRunnerSpec, cpus: float, gpus: float) -> int:
-    by_cpu = int(cpus / spec.cpus)
-    if not spec.gpus:
-        return by_cpu
-    return min(by_cpu, int(gpus) * int(1 / spec.gpus) if spec.gpus < 1 else int(gpus / spec.gpus))
+def _sweep(folder: Path) -> None:
+    """Remove `folder` if it is of a process that is no more."""
+    process = folder.name.removeprefix(_PREFIX).partition("_")[0]
+    if not process.isdecimal() or Path("/proc", process).exists():
+        return
+    with suppress(OSError), (folder / _LOCK).open() as lock:  # no lock: it is being made, or not ours
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def one_line(told: object) -> str:
     """Return what Ray says, an error or its text, on one line: of a remote stack its end, else all but the numbers."""
     lines = [line.strip() for line in str(told).splitlines() if line.strip()]
-    if any(line.startswith("Traceback") or "ray::" in line for line in lines):
+    if any(line.startswith("Traceback") or ("ray::" in line and "(pid=" in line) for line in lines):
         return lines[-1]
     return " ".join(line for line in lines if not line.startswith(_NUMBERS))
 

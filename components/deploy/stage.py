@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from components import bundle
 from components.backends.signing import load_signer
-from components.champion import bundle_folder, incumbent, promote
+from components.champion import Promote, bundle_folder, incumbent, promote
 from components.deploy import gates
 from components.deploy.card import Facts, model_card, provenance
 from components.deploy.challenger import Challenger, measure
@@ -42,6 +42,7 @@ def deploy(
     champions: Path,
     out: Path,
     before_promotion: Callable[[str, str | None], object] = lambda _digest, _previous: None,
+    promote: Promote = promote,
 ) -> dict[str, Any]:
     """Export the model in folder `model`, take it through the gates, and make it the champion if it deserves that.
 
@@ -54,7 +55,8 @@ def deploy(
     - `promoted`: the pointer in `champions` names the challenger; otherwise `champions` is as it was.
 
     `before_promotion` is called with the digests of challenger and champion right before the pointer is changed, to
-    put that on record. The same run may be deployed again, with the same answer. IntegrityError if the champion's
+    put that on record; `promote` changes it, which is more than a file where the champions lie in a store. The same run
+    may be deployed again, with the same answer. IntegrityError if the champion's
     bundle was changed, FencedError if another run promoted its own meanwhile.
     """
     prepared = Prepared.load(data)

@@ -13,10 +13,11 @@ from nas_core.ledger import Ledger
 
 def main(root: str, run_id: str) -> Result:
     """Do the step for the cycle `run_id`."""
-    run = Run.open(Path(root), run_id)
+    run = Run.open(root, run_id)
     results = run.results()
     inputs = {"data": results["data_prep"]["digest"], "model": results["retrain"], "fairness": results["fairness"]}
-    return run.step("deploy", inputs, lambda out, ledger: _deploy(run, results, out, ledger))
+    reads = ("data_prep", "retrain")
+    return run.step("deploy", inputs, lambda out, ledger: _deploy(run, results, out, ledger), reads)
 
 
 def _deploy(run: Run, results: dict[str, Result], out: Path, ledger: Ledger) -> Result:
@@ -31,6 +32,7 @@ def _deploy(run: Run, results: dict[str, Result], out: Path, ledger: Ledger) -> 
         champions=run.champions,
         out=out,
         before_promotion=lambda digest, previous: ledger.append("promotion", {"digest": digest, "previous": previous}),
+        promote=run.deployment.promote,
     )
 
 

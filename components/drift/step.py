@@ -13,20 +13,21 @@ from components.sources import fingerprint, read
 
 def main(root: str, run_id: str, spec: str, base: str, force: bool) -> str:
     """Begin the cycle `run_id`, unless that was done, and return `search` or `stop`."""
-    run = Run.create(Path(root), run_id, spec, Path(base), forced=force)
+    run = Run.create(root, run_id, spec, Path(base), forced=force)
     run.begin()
-    return "search" if run.step("drift", {}, lambda _, __: _drift(run))["go"] else "stop"
+    return "search" if run.step("drift", {}, lambda _, __: _drift(run), reads=())["go"] else "stop"
 
 
 def _drift(run: Run) -> Result:
     task, config = run.spec.task, run.spec.drift
     source = read(task.source, run.base)
-    deployed = champion(run.champions)
+    champions = run.champions
+    deployed = champion(champions)
     if deployed is None:
         found: Result = {"verdict": "no champion", "columns": [], "drifted": []}
     else:
         window = source if config.source is None else read(config.source, run.base)
-        found = check(config, bundle_folder(run.champions, deployed.digest) / PROFILE, window, run.spec.seed)
+        found = check(config, bundle_folder(champions, deployed.digest) / PROFILE, window, run.spec.seed)
     why = _why(run, found)
     return {
         "go": why is not None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from nas_core.chain import SEAL
 from nas_core.history import KINDS, History
 from nas_core.ledger import EMPTY, Entry, Head
 from nas_core.types import Status, Trial
@@ -39,6 +40,7 @@ class Cycle:
     started: str | None = None
     finished: str | None = None
     head: Head = EMPTY
+    _published: bool = False
 
     @property
     def total_seconds(self) -> float | None:
@@ -62,7 +64,10 @@ class Cycle:
         return self.results.get(stage, {})
 
     def apply(self, entry: Entry) -> None:
-        """Take in the next entry."""
+        """Take in the next entry; what was published of the cycle is no part of it, nor is the seal of that."""
+        if entry.kind == "published" or (entry.kind == SEAL and self._published):
+            self._published = entry.kind == "published"
+            return
         self.started = self.started or entry.time
         self.finished = entry.time
         self.head = Head(entry.seq, entry.hash)

@@ -44,6 +44,7 @@ def summarise(entries: Iterable[Entry], spec: Spec, page: Path | None = None) ->
         "reason": ending.reason,
         "next": ending.next,
         "candidates": cycle.candidates,
+        "spent": search.get("spent"),
         "champion": {
             "architecture": search.get("decisions"),
             "architecture_id": search.get("architecture_id"),
@@ -71,14 +72,14 @@ def end_of(cycle: Cycle, spec: Spec, run: str | None) -> Ending:
         return _decided(deploy, spec)
     if drift and not drift["go"]:
         return Ending("no drift", drift["why"], 0, None, "Nothing to do. `evernas run SPEC --force` searches anyway.")
-    again = f"run the same command with `--run {run}`: what is recorded is not done again."
+    again = f"`evernas resume {run}` goes on: what is recorded is not done again."
     if halt is None:
         return _failed(_unexplained(cycle), again)
     if halt.kind == "failure":
         return _failed(halt.data, again)
     number = halt.data["signal"]
     reason = f"ended by {signal.Signals(number).name} {_where(cycle)}"
-    return Ending("interrupted", reason, 128 + number, None, f"To go on, {again}")
+    return Ending("interrupted", reason, 128 + number, None, again)
 
 
 def _decided(deploy: Mapping[str, Any], spec: Spec) -> Ending:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from components import spending
+
 SHARES = frozenset({"accuracy", "balanced_accuracy"})
 """Metrics that are read in percent."""
 
@@ -36,7 +38,9 @@ def facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "Latency", f"{champion['latency_ms']:.3g} ms", f"a row, 95 % under {champion['latency_p95_ms']:.3g} ms"
     if summary["candidates"]:
         seconds = summary["seconds"]["search"]
-        yield "Candidates", number(summary["candidates"]), "so far" if seconds is None else f"in {duration(seconds)}"
+        spent = f", {spending.words(summary['spent'])}" if summary["spent"] else ""
+        took = "so far" if seconds is None else f"in {duration(seconds)}{spent}"
+        yield "Candidates", number(summary["candidates"]), took
 
 
 def layers(decisions: Mapping[str, str]) -> tuple[dict[int, dict[str, str]], dict[str, str]]:

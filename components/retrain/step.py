@@ -14,11 +14,11 @@ from nas_core.types import Metrics
 
 def main(root: str, run_id: str) -> Result:
     """Do the step for the cycle `run_id`."""
-    run = Run.open(Path(root), run_id)
+    run = Run.open(root, run_id)
     results = run.results()
     architecture = tuple(results["search"]["architecture"])
     inputs = {"data": results["data_prep"]["digest"], "architecture": architecture}
-    return run.step("retrain", inputs, lambda out, _: _retrain(run, architecture, out))
+    return run.step("retrain", inputs, lambda out, _: _retrain(run, architecture, out), reads=("data_prep",))
 
 
 def _retrain(run: Run, architecture: tuple[int, ...], out: Path) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from nas_core.checkpoints import Checkpoints
 from nas_core.errors import EvernasError, InputError, OutsideError
 from nas_core.interfaces import Rung, Runner, SearchSpace
 from nas_core.ledger import Ledger
-from nas_core.runner import LocalRunner
+from nas_core.runner import CheckpointStore, LocalRunner
 from nas_core.study import LedgerStudy
 from nas_core.types import Objective, Status, Trial
 
@@ -27,12 +28,20 @@ _SIGNS = {"min": "<=", "max": ">="}
 
 
 def search(
-    spec: Spec, data: Path, ledger: Ledger, out: Path, *, name: str, on_trial: Callable[[LedgerStudy, Trial], None]
+    spec: Spec,
+    data: Path,
+    ledger: Ledger,
+    out: Path,
+    *,
+    name: str,
+    on_trial: Callable[[LedgerStudy, Trial], None],
+    checkpoints: Callable[[], CheckpointStore] | None = None,
 ) -> dict[str, Any]:
     """Search until the budget is spent and return the best architecture with how it was found.
 
     `ledger` holds what an earlier, interrupted call already did; it goes on from there. `name` names the cycle in the
-    runner's own places; `on_trial` is called whenever a trial changes. Checkpoints are kept of the Pareto front only;
+    runner's own places; `on_trial` is called whenever a trial changes. Checkpoints are kept of the Pareto front only,
+    in `out`, and meanwhile in what `checkpoints` opens, if trials may run where they cannot see `out`;
     `exhausted` in the result tells that the strategy had no more to propose before the budget was spent. InputError
     if no trial keeps the limits, OutsideError if all were lost, EvernasError if none came out.
     """
@@ -48,23 +57,27 @@ def search(
         on_change=lambda trial: on_trial(study, trial),
     )
     rungs = [Rung(1.0, parts.build_estimator(spec, space, task))]
-    _runner(spec, out, name).run(study, rungs, spending.budget(spec.search))
+    checkpoints = checkpoints or partial(Checkpoints, out.resolve())
+    _runner(spec, out, name, checkpoints).run(study, rungs, spending.budget(spec.search))
     result = {
         **_result(space, study.history, parts.objectives(spec)),
         "exhausted": study.exhausted,
         "spent": spending.spent(spec.search, study.spent),
     }
-    Checkpoints(out).keep(result["front"])
+    saved = checkpoints()
+    saved.keep(result["front"])
+    for number in result["front"]:
+        saved.newest(number)  # so that it is in `out`
     return result
 
 
-def _runner(spec: Spec, out: Path, name: str) -> Runner:
+def _runner(spec: Spec, out: Path, name: str, checkpoints: Callable[[], CheckpointStore]) -> Runner:
     runner = spec.search.runner
     if isinstance(runner, LocalRunnerSpec):
-        return LocalRunner(out, timeout=runner.timeout_seconds)
+        return LocalRunner(timeout=runner.timeout_seconds, checkpoints=checkpoints())
     from components.backends.ray_tune import RayRunner
 
-    return RayRunner(runner, out, name)
+    return RayRunner(runner, out, name, checkpoints)
 
 
 def _result(space: SearchSpace, history: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str, Any]:

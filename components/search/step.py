@@ -21,9 +21,9 @@ from nas_core.types import Objective, Status, Trial
 def main(root: str, run_id: str) -> Result:
     """Do the step for the cycle `run_id`."""
     signal.signal(signal.SIGTERM, _leave)
-    run = Run.open(Path(root), run_id)
+    run = Run.open(root, run_id)
     data = run.results()["data_prep"]["digest"]
-    return run.step("search", {"data": data}, lambda out, ledger: _search(run, ledger, out))
+    return run.step("search", {"data": data}, lambda out, ledger: _search(run, ledger, out), reads=("data_prep",))
 
 
 def _search(run: Run, ledger: Ledger, out: Path) -> Result:
@@ -38,7 +38,15 @@ def _search(run: Run, ledger: Ledger, out: Path) -> Result:
             run.progress.advance("search", standing.ended, budget, f"{standing}  {spent}".strip())
 
     with Mirror(run.tracker, Ledger(run.store), run.names, lambda text: run.progress.note("search", text)) as mirror:
-        result = search(spec, run.folder / "data_prep", ledger, out, name=run.id, on_trial=progress)
+        result = search(
+            spec,
+            run.folder / "data_prep",
+            ledger,
+            out,
+            name=run.id,
+            on_trial=progress,
+            checkpoints=run.kept.checkpoints("search"),
+        )
     if result["exhausted"]:
         run.progress.note(
             "search", f"ended early: after {result['candidates']} candidates there is nothing new to propose"

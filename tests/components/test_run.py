@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.backends.signing import load_signer
 from components.progress import read_events
 from components.run import Run
 from nas_core.errors import InputError, OutsideError
@@ -125,9 +126,11 @@ def test_what_a_step_says_can_be_followed(run: Run) -> None:
 
 def test_it_is_closed_when_its_end_is_the_last_word(run: Run) -> None:
     assert not run.closed
-    run.ledger().append("end", {"decision": "kept", "exit_code": 0})
+    Ledger(run.store, load_signer()).append("end", {"decision": "kept", "exit_code": 0})
     assert run.closed
-    run.ledger().append("stage", {"stage": "deploy", "inputs": "", "result": {}, "files": {}, "seconds": 0.0})
+    Ledger(run.store, load_signer()).append(
+        "stage", {"stage": "deploy", "inputs": "", "result": {}, "files": {}, "seconds": 0.0}
+    )
     assert not run.closed
 
 
@@ -136,3 +139,37 @@ def test_mlflow_may_be_away(run: Run) -> None:
         raise OutsideError("MLflow: connection refused")
     events, _ = read_events(run.progress.path)
     assert "connection refused" in json.dumps(events[-1].data)
+
+
+def test_in_a_folder_nothing_is_copied_and_nothing_is_kept_besides(run: Run) -> None:
+    run.begin()
+    run.step("data_prep", {}, writing("x", {}, []))
+    kept = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+    run.kept.fetch()
+    run.kept.fetch_ledger()
+    run.kept.send({"data_prep/made.txt": "0" * 64})
+    assert run.kept.checkout() == run.folder
+    assert run.kept.checkpoints("search") is None
+    assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == kept
+    assert {path.name for path in run.root.iterdir()} == {"first", "latest"}
+    assert (run.uri, run.place.remote) == (str(run.root), False)
+
+
+def test_what_a_killed_step_left_in_a_folder_is_there_for_the_next(run: Run) -> None:
+    def killed(out: Path, _: Ledger) -> dict[str, Any]:
+        (out / "half.txt").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.step("search", {}, killed)
+    run.step("search", {}, writing("whole", {}, []))
+    [stage] = entries(run, "stage")
+    assert set(stage["files"]) == {"half.txt", "made.txt"}
+
+
+@pytest.mark.parametrize("name", ["none", "../runs/first", "first/ledger"])
+def test_a_run_that_is_not_in_the_root_is_not_opened(run: Run, name: str) -> None:
+    with pytest.raises(InputError, match="there is no run"):
+        Run.open(run.root, name)
+    with pytest.raises(InputError, match="there is no run"):
+        Run.open(run.root, str(run.folder))

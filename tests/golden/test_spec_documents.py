@@ -99,7 +99,9 @@ def fields(model: BaseModel, location: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 def test_the_guide_has_every_key_with_its_default() -> None:
     text = max(SPECS, key=len)
-    given = {path(location): text.splitlines()[line - 1] for location, line in read_yaml(text, "spec.yaml").lines.items()}
+    given = {
+        path(location): text.splitlines()[line - 1] for location, line in read_yaml(text, "spec.yaml").lines.items()
+    }
     spec = Spec.model_validate_json(json.dumps(read_yaml(text, "spec.yaml").value))
     for location, default, value in fields(spec):
         name = path(location)

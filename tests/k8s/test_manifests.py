@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,29 @@ def test_the_server_looks_where_steps_write(deployments: list[Manifest], mounts:
     places = {mount["mountPath"] for step in mounts for mount in step["pvcMount"]}
     assert {mount["mountPath"] for mount in server["volumeMounts"] if mount["name"] == "runs"} == places
     assert server["args"][0] == f"{places.pop()}/champions/$(CHAMPION)"
+
+
+def test_steps_take_settings_and_credentials_that_the_guide_makes(mounts: list[Manifest]) -> None:
+    (settings,) = {each["configMapName"] for step in mounts for each in step["configMapAsEnv"]}
+    (secret,) = {each["secretName"] for step in mounts for each in step["secretAsEnv"]}
+    assert all(each["optional"] for step in mounts for each in [*step["configMapAsEnv"], *step["secretAsEnv"]])
+    guide = (K8S.parent / "docs/guides/storage.md").read_text(encoding="utf-8")
+    assert f"kubectl create configmap {settings} " in guide
+    assert f"kubectl create secret generic {secret} " in guide
+    for each in (*mounts[0]["configMapAsEnv"], *mounts[0]["secretAsEnv"]):
+        assert all(key["envVar"] in guide for key in each["keyToEnv"])
+
+
+def test_a_pipeline_for_a_bucket_needs_no_volume(tmp_path: Path) -> None:
+    spec = K8S.parent / "examples/adult/spec.yaml"
+    path = tmp_path / "pipeline.yaml"
+    command = [sys.executable, "-m", "pipelines.cli", "compile", str(spec), "-o", str(path), "--root", "s3://b/runs"]
+    subprocess.run(command, check=True, capture_output=True, cwd=K8S.parent)
+    pipeline, platform = read(path)
+    steps = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
+    assert not any("pvcMount" in step for step in steps)
+    assert all("secretAsVolume" in step for step in steps)
+    assert pipeline["root"]["inputDefinitions"]["parameters"]["root"]["defaultValue"] == "s3://b/runs"
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")

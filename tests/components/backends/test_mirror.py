@@ -1,14 +1,8 @@
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
+import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +19,7 @@ from nas_core.errors import OutsideError
 from nas_core.failures import failure
 from nas_core.store import MemoryStore
 from nas_core.types import Status, Trial
+from tests.components.backends.mlflow_server import Server, mlflow_server, wait_until
 
 LOCAL = TrackingSpec()
 
@@ -78,7 +73,7 @@ def test_a_curve_has_the_times_of_its_reports(studies: Any) -> None:
     studies.play(study, 1, epochs=3)
     mirror(recorder, studies.ledger.entries(), studies.names)
     [found] = recorder.taken
-    begun, *reports, end = (module._milliseconds(entry) for entry in studies.ledger.entries())
+    begun, *reports, end = (module.milliseconds(entry) for entry in studies.ledger.entries())
     assert (found.start, found.end) == (begun, end)
     points = [point for point in found.points if point[0] == "accuracy"]
     assert [(time, step) for _, _, time, step in points] == list(zip(reports, (1, 2, 3), strict=True))
@@ -213,59 +208,101 @@ def test_a_broken_ledger_ends_it_with_a_word(studies: Any) -> None:
     assert "changed after it was written" in told[0]
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.005)
+def test_a_space_that_cannot_be_named_ends_it_with_a_word(studies: Any) -> None:
+    studies.play(studies.open(), 1)
+    told: list[str] = []
+    with Mirror(Recorder(), studies.ledger, {}.__getitem__, told.append) as following:  # type: ignore[arg-type]
+        following.wake()
+    assert len(told) == 1
+    assert told[0].startswith("MLflow is no longer kept up to date: ")
+
+
+def test_an_outage_keeps_a_place_in_the_ledger_and_nothing_else(studies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is written meanwhile, one candidate waits; an entry in the middle of a commit is a place too."""
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_TRIES", 0.01)
+    study, down, tries = studies.open(), True, 0
+
+    def fails() -> bool:
+        nonlocal tries
+        tries += 1
+        return down and tries > 2
+
+    recorder = Recorder(fails)
+    fold = module.Fold
+    folded: list[int] = []
+
+    class Counted(fold):  # type: ignore[misc, valid-type]
+        def take(self, entry: Any) -> Any:
+            folded.append(entry.seq)
+            return super().take(entry)
+
+    monkeypatch.setattr(module, "Fold", Counted)
+    with Mirror(recorder, studies.ledger, studies.names, lambda _: None) as following:
+        numbers = [trial.number for trial in study.ask(5)]
+        study.tell_all([(number, {"accuracy": 0.5}, 1.0) for number in numbers])
+        following.wake()
+        wait_until(lambda: tries > 4)
+        for _ in range(30):
+            studies.play(study, 1)
+            following.wake()
+        seen = tries
+        wait_until(lambda: tries > seen + 4)
+        assert max(folded) == 3  # the third outcome of the first commit of outcomes
+        down = False
+        wait_until(partial(recorder.has, 35))
+    assert [candidate.number for candidate in recorder.taken] == list(range(35))
+    assert folded == sorted(set(folded))
+
+
+def test_of_trials_that_ended_no_curve_is_kept(studies: Any) -> None:
+    fold = module.Fold(studies.names)
+    studies.play(studies.open(), 3)
+    found = [candidate for entry in studies.ledger.entries() if (candidate := fold.take(entry))]
+    assert [len(candidate.points) for candidate in found] == [6, 6, 6]
+    assert not any(trial.curve or trial.metrics for trial in fold._history.trials)
+
+
+def test_once_it_was_left_it_does_nothing_more(studies: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step that comes next mirrors the rest; two at a time would make runs twice."""
+    monkeypatch.setattr(module, "_LAST_TRY_SECONDS", 0.05)
+    hold = threading.Event()
+
+    class Held(Recorder):
+        def mirror(self, candidate: Candidate) -> None:
+            hold.wait(10)
+            super().mirror(candidate)
+
+    recorder = Held()
+    studies.play(studies.open(), 5)
+    with Mirror(recorder, studies.ledger, studies.names, lambda _: None) as following:
+        following.wake()
+    hold.set()
+    following._thread.join(10)
+    assert [candidate.number for candidate in recorder.taken] == [0]
+
+
+def test_trials_of_earlier_cycles_and_further_attempts_are_no_candidates_of_their_own(studies: Any) -> None:
+    prior = Trial(number=0, architecture=(1, 1), origin="before#3", status=Status.OK, metrics={"accuracy": 0.5})
+    study = studies.open(priors=[prior])
+    [trial] = study.ask(1)
+    study.report(trial.number, 1, {"accuracy": 0.25})
+    study.retry(trial.number, failure(Status.LOST, "node", "it went away"), 2.0, 3)
+    again = studies.open()
+    [trial] = again.ask(1)
+    again.report(trial.number, 2, {"accuracy": 0.5})
+    again.tell(trial.number, {"accuracy": 0.5}, 1.0)
+    [found] = module.candidates(studies.ledger.entries(), studies.names)
+    assert (found.number, found.tags["evernas.attempt"]) == (1, "2")  # killed once, taken over once
+    assert [(step, value) for name, value, _, step in found.points if name == "accuracy"] == [(1, 0.25), (2, 0.5)]
 
 
 # ---------------------------------------------------------------- a real server
 
 
-class Server:
-    """The application that `mlflow server` serves, on a SQLite file; to be killed, and started again."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        application = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app"]
-        command = [*application, "--host", "127.0.0.1", "--port", str(self.port)]
-        environment = {
-            **os.environ,
-            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{self.root / 'mlflow.db'}",
-            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(self.root / "artifacts"),
-        }
-        with (self.root / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.root, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        wait_until(self.answers, 60)
-
-    def answers(self) -> bool:
-        with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:  # noqa: S310  its own
-            return bool(answer.status == 200)
-        return False
-
-    def kill(self) -> None:
-        if self.process:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture
 def server(root: Path) -> Iterator[Server]:
-    server = Server(root)
-    server.start()
-    yield server
-    server.kill()
+    with mlflow_server(root) as server:
+        yield server
 
 
 def test_a_server_that_is_killed_in_mid_search_holds_nothing_up_and_lacks_nothing_later(

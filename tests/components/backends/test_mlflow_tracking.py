@@ -101,7 +101,7 @@ def test_a_child_that_was_only_begun_is_completed(
 ) -> None:
     """As a mirror leaves it that was killed after half of the points."""
     monkeypatch.setattr(client, "set_terminated", lambda *_, **__: sys.exit("killed"))
-    monkeypatch.setattr(tracker, "_client", client)
+    monkeypatch.setattr(tracker, "client", client)
     with pytest.raises(SystemExit):
         tracker.mirror(candidate(points=candidate().points[:1]))
     assert runs()[0].info.status == "RUNNING"
@@ -129,7 +129,7 @@ def test_a_request_whose_answer_was_lost_is_not_done_twice(
         return result
 
     tracker.parent  # noqa: B018  exists before the trouble
-    monkeypatch.setattr(tracker, "_client", client)
+    monkeypatch.setattr(tracker, "client", client)
     monkeypatch.setattr(client, call, heard)
     tracker.mirror(candidate())
     [run] = runs()

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import ray
 
-from components.backends.ray_cluster import connected, one_line, places
-from components.spec import RayRunnerSpec
+from components.backends import ray_cluster
+from components.backends.ray_cluster import connected, one_line
 from nas_core.errors import InputError, OutsideError
 
-
-def spec(**options: object) -> RayRunnerSpec:
-    return RayRunnerSpec.model_validate({"kind": "ray", "address": "auto", **options})
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_joining_leaves_the_cluster_as_it_was(cluster: str) -> None:
@@ -44,30 +46,6 @@ def test_this_process_keeps_its_own_handler_of_sigterm() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.usefixtures("cluster")
-def test_as_many_trials_run_as_fit_on_the_machines() -> None:
-    """Two CPUs and a GPU."""
-    with connected("auto"):
-        assert places(spec()) == 2
-        assert places(spec(cpus=0.5)) == 4
-        assert places(spec(cpus=0.5, max_concurrent=3)) == 3
-        assert places(spec(gpus=1)) == 1
-        assert places(spec(cpus=0.1, gpus=0.3)) == 3
-        assert places(spec(max_concurrent=9)) == 2
-
-
-@pytest.mark.usefixtures("cluster")
-def test_a_trial_that_fits_on_no_machine_is_refused() -> None:
-    asks = "asks for 3 CPUs and 0 GPUs of one machine, those of the cluster have 2 CPUs, 1 GPUs; ask for less"
-    with connected("auto"):
-        with pytest.raises(InputError, match=asks):
-            places(spec(cpus=3))
-        with pytest.raises(InputError, match="asks for 1 CPUs and 2 GPUs"):
-            places(spec(gpus=2))
-        with pytest.raises(InputError, match=r"gpus: more than one must be a whole number, got 1\.5"):
-            places(spec(gpus=1.5))
-
-
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -89,6 +67,38 @@ def test_where_nobody_listens_nobody_is_waited_for(monkeypatch: pytest.MonkeyPat
     assert time.monotonic() - began < 5
 
 
+SLEEPER = """
+import sys, time
+from components.backends.ray_cluster import _folder
+with _folder() as folder:
+    print(folder, flush=True)
+    time.sleep(100)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one_has_is_not() -> None:
+    def start() -> tuple[subprocess.Popen[str], Path]:
+        process = subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert process.stdout
+        return process, Path(process.stdout.readline().strip())
+
+    (dead, left), (alive, used) = start(), start()
+    with dead, alive:
+        try:
+            assert str(dead.pid) in left.name
+            assert left.is_dir()
+            dead.kill()
+            dead.wait()
+            with ray_cluster._folder() as own:
+                assert not left.exists()
+                assert used.is_dir()
+                assert Path(own).is_dir()
+            assert not Path(own).exists()
+        finally:
+            alive.kill()
+    shutil.rmtree(used)
+
+
 DEAD = """Failure # 1 (occurred at 2026-11-24_05-54-46)
 The actor died unexpectedly before finishing this task.
 \tclass_name: wrap_function.<locals>.ImplicitFunc
@@ -98,6 +108,10 @@ The actor died unexpectedly before finishing this task.
 \tip: 127.0.0.1
 The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR
 """
+STARVED = """1 worker(s) were killed due to the node running low on memory.
+Top 10 memory users: PID	MEM(GB)	COMMAND
+30965	1.93	ray::A.hog
+Refer to the documentation on how to address the out of memory issue."""
 RAISED = """Failure # 1 (occurred at 2026-11-24_05-54-51)
 \x1b[36mray::ImplicitFunc.train()\x1b[39m (pid=16089, ip=127.0.0.1)
   File "train.py", line 10, in estimate
@@ -116,6 +130,7 @@ nas_core.errors.OutsideError: storage: full
                 "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
             ),
         ),
+        (STARVED, " ".join(STARVED.splitlines())),
         (RAISED, "nas_core.errors.OutsideError: storage: full"),
         (ValueError("one\n two"), "one two"),
         ("", ""),

@@ -6,26 +6,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.backends import ray_tune
+from components.backends import ray_faults
 from components.backends.ray_cluster import connected
-from components.backends.ray_tune import RayRunner
-from components.spec import RayRunnerSpec
 from nas_core.checkpoints import Checkpoints
 from nas_core.errors import FencedError, InputError, OutsideError
-from nas_core.interfaces import Rung, Session
+from nas_core.interfaces import Session
 from nas_core.ledger import Ledger
-from nas_core.study import LedgerStudy
 from nas_core.types import Budget, Status, Trial
+from tests.components.backends.ray_running import run
 
 ROOT = Path(__file__).resolve().parents[3]
-Estimate = Callable[[Trial, Session], Mapping[str, float]]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,17 +30,6 @@ def ray(cluster: str) -> Iterator[None]:
     """One connection for all tests; `auto` finds it."""
     with connected(cluster):
         yield
-
-
-def run(study: LedgerStudy, estimate: Estimate, folder: Path, budget: Budget, **options: Any) -> None:
-    class Estimator:
-        """Made in a function, so that workers get it by value: they cannot import this file."""
-
-        def estimate(self, trial: Trial, session: Session) -> Mapping[str, float]:
-            return estimate(trial, session)
-
-    spec = RayRunnerSpec.model_validate({"kind": "ray", "address": "auto", **options})
-    RayRunner(spec, folder, "cycle").run(study, [Rung(1.0, Estimator())], budget)
 
 
 # ---------------------------------------------------------------- what comes of trials
@@ -67,7 +53,9 @@ def fates(new_studies: Any, tmp_path_factory: pytest.TempPathFactory) -> Fates:
                 raise ZeroDivisionError("no such luck")
             case 3:
                 raise MemoryError
-            case 5:
+            case 5 if trial.attempt < 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case 6:
                 os.kill(os.getpid(), signal.SIGKILL)
             case 7:
                 raise OutsideError("storage: cannot write")
@@ -84,7 +72,7 @@ def fates(new_studies: Any, tmp_path_factory: pytest.TempPathFactory) -> Fates:
 
     studies, folder = new_studies(), tmp_path_factory.mktemp("fates")
     study = studies.open(stopper=Stopper())
-    run(study, estimate, folder, Budget(trials=11), max_concurrent=1)
+    run(study, estimate, folder, Budget(trials=11), max_concurrent=1, retries=1)
     return Fates(list(study.history), studies.ledger, folder)
 
 
@@ -122,10 +110,17 @@ def test_a_trial_that_the_study_stopped_is_pruned_with_its_last_report(fates: Fa
     assert trial.metrics == {"accuracy": 0.2}
 
 
-def test_a_killed_worker_loses_its_trial_and_ray_tells_why(fates: Fates) -> None:
-    assert fates.trials[5].status is Status.LOST
-    assert fates.trials[5].error.startswith("worker: The actor died unexpectedly")
-    assert "worker process has died" in fates.trials[5].error
+def test_a_trial_whose_worker_was_killed_runs_again_under_its_number_before_any_other(fates: Fates) -> None:
+    trial = fates.trials[5]
+    assert (trial.status, trial.attempt) == (Status.OK, 1)
+    kinds = [(e.kind, e.data["number"]) for e in fates.ledger.entries({"retry", "outcome"})]
+    assert kinds[kinds.index(("retry", 5)) + 1] == ("outcome", 5)
+
+
+def test_a_trial_that_kills_each_worker_is_lost_in_the_end_and_ray_tells_why(fates: Fates) -> None:
+    assert (fates.trials[6].status, fates.trials[6].attempt) == (Status.LOST, 1)
+    assert fates.trials[6].error.startswith("worker: The actor died unexpectedly")
+    assert "worker process has died" in fates.trials[6].error
 
 
 def test_a_failure_of_the_record_in_a_worker_is_not_the_trials_own(fates: Fates) -> None:
@@ -136,8 +131,8 @@ def test_a_failure_of_the_record_in_a_worker_is_not_the_trials_own(fates: Fates)
 def test_a_process_runs_trial_after_trial_until_one_kills_it(fates: Fates) -> None:
     """Starting one takes longer than many a trial; a failed or stopped trial leaves it fit for the next."""
     process = {t.number: t.metrics["process"] for t in fates.trials if t.metrics and "process" in t.metrics}
-    assert process.keys() == {0, 1, 6, 8, 10}
-    assert process[0] == process[1] != process[6]
+    assert process.keys() == {0, 1, 5, 8, 10}
+    assert process[0] == process[1] != process[5]
     assert process[8] == process[10]
 
 
@@ -150,8 +145,8 @@ def test_nothing_of_tune_is_left(fates: Fates) -> None:
     assert list(fates.folder.iterdir()) == []
 
 
-def test_a_worker_that_does_not_stop_costs_a_trial_but_not_the_search(studies: Any, tmp_path: Path) -> None:
-    """Tune finds it unfit for the next trial, and drops that without telling."""
+def test_a_worker_that_does_not_stop_costs_an_attempt_but_no_trial(studies: Any, tmp_path: Path) -> None:
+    """Tune finds it unfit for the next trial, and drops that without telling; so it runs again in another process."""
 
     def estimate(trial: Trial, session: Session) -> Mapping[str, float]:
         try:
@@ -167,8 +162,8 @@ def test_a_worker_that_does_not_stop_costs_a_trial_but_not_the_search(studies: A
 
     study = studies.open(stopper=Stopper())
     run(study, estimate, tmp_path, Budget(trials=3), max_concurrent=1)
-    assert [trial.status for trial in study.history] == [Status.PRUNED, Status.LOST, Status.OK]
-    assert study.history[1].error.startswith("worker: ")
+    assert [trial.status for trial in study.history] == [Status.PRUNED, Status.OK, Status.OK]
+    assert [trial.attempt for trial in study.history] == [0, 1, 0]
 
 
 # ---------------------------------------------------------------- where it ends
@@ -277,11 +272,18 @@ def test_if_every_trial_is_lost_the_search_ends_and_quotes_ray(
             return load, ()
 
     plugin = NotInTheImage()
-    monkeypatch.setattr(ray_tune, "_LEAST_LOST", 2)
+    monkeypatch.setattr(ray_faults, "LEAST_LOST", 2)
     study = studies.open()
     with pytest.raises(OutsideError, match=r"2 trials in a row were lost, .*ModuleNotFoundError: No module named"):
-        run(study, lambda *_: {"accuracy": float(bool(plugin))}, tmp_path, Budget(trials=50), max_concurrent=1)
-    assert [trial.status for trial in study.history[:2]] == [Status.LOST] * 2
+        run(
+            study,
+            lambda *_: {"accuracy": float(bool(plugin))},
+            tmp_path,
+            Budget(trials=50),
+            max_concurrent=1,
+            retries=1,
+        )
+    assert [(trial.status, trial.attempt) for trial in study.history[:2]] == [(Status.LOST, 1)] * 2
     assert len(study.history) <= 3
 
 

@@ -89,7 +89,7 @@ def test_a_signal_interrupts(record: Record, number: int, name: str, code: int) 
     summary = summary_of(record)
     assert (summary["decision"], summary["exit_code"]) == ("interrupted", code)
     assert summary["reason"] == f"ended by {name} after drift check"
-    assert "--run tumour-1" in summary["next"]
+    assert "evernas resume tumour-1" in summary["next"]
 
 
 def test_a_record_that_just_stops_is_a_failure_of_the_stage_it_was_in(record: Record) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from components.audit import verify_folder
 from components.progress import read_events
 from components.run import Run
+from nas_core.ledger import Ledger
 
 
 def test_its_progress_counts_the_epochs_of_all_seeds(stepped: Run) -> None:
@@ -13,8 +14,8 @@ def test_its_progress_counts_the_epochs_of_all_seeds(stepped: Run) -> None:
 
 
 def test_the_models_are_on_record(stepped: Run) -> None:
-    [entry] = (e for e in stepped.ledger().entries({"stage"}) if e.data["stage"] == "retrain")
+    [entry] = (e for e in Ledger(stepped.store).entries({"stage"}) if e.data["stage"] == "retrain")
     assert entry.data["files"].keys() == {
         f"seed-{seed}/{name}" for seed in (3, 4) for name in ("model.json", "weights.safetensors")
     }
-    assert verify_folder(stepped.folder)["files"] > 4
+    assert verify_folder(stepped.folder, "any")["files"] > 4

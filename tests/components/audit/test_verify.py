@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,11 @@ def test_an_untouched_run_is_in_order(cycle: Cycle) -> None:
         "head": cycle.ledger.head.hash,
         "key": load_signer().fingerprint,
         "own_key": True,
+        "trusted": "this machine's own key",
+        "torn": None,
+        "anchors": {"checked": 0, "newest": None, "time": None},
         "files": 3,
+        "mlflow": None,
     }
 
 
@@ -65,12 +71,26 @@ def test_a_missing_file_is_named(cycle: Cycle) -> None:
         verify_folder(cycle.folder)
 
 
-def test_a_changed_ledger_is_found_before_any_file(cycle: Cycle) -> None:
-    (cycle.folder / "retrain" / "seed-0" / "weights").unlink()
-    path = cycle.folder / "ledger" / "00000002.jsonl"
-    path.write_bytes(path.read_bytes().replace(b'"search"', b'"SEARCH"'))
-    with pytest.raises(IntegrityError, match="entry 2:"):
+def test_everything_that_is_wrong_is_named_the_ledger_first(cycle: Cycle) -> None:
+    (cycle.folder / "search" / "weights" / "0" / "state.json").unlink()
+    path = cycle.folder / "ledger" / "00000004.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"retrain"', b'"RETRAIN"'))
+    with pytest.raises(IntegrityError) as caught:
         verify_folder(cycle.folder)
+    first, second = re.findall("^- (.*)", str(caught.value), re.MULTILINE)
+    assert first.startswith("entry 4:")
+    assert second.endswith("state.json: missing, though entry 2 recorded it")
+    assert caught.value.entry == 4
+
+
+def test_of_many_problems_twenty_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    cycle = Cycle(tmp_path / "run", load_signer())
+    cycle.stage("search", {f"weights/{number}/state.json": "{}" for number in range(30)})
+    shutil.rmtree(cycle.folder / "search")
+    with pytest.raises(IntegrityError, match="30 things are not as they were recorded") as caught:
+        verify_folder(cycle.folder)
+    assert str(caught.value).count("missing, though entry 2") == 20
+    assert str(caught.value).endswith("- and 10 more")
 
 
 def test_a_stage_that_was_done_again_is_judged_by_its_newest_entry(cycle: Cycle) -> None:
@@ -85,10 +105,13 @@ def test_another_key_than_the_trusted_one_is_refused(cycle: Cycle) -> None:
         verify_folder(cycle.folder, STRANGER.fingerprint)
 
 
-def test_a_run_of_another_machine_is_in_order_but_not_ours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", [STRANGER.fingerprint, "any"])
+def test_a_run_of_another_machine_is_in_order_for_who_says_so(tmp_path: Path, key: str) -> None:
     Cycle(tmp_path / "run", STRANGER)
-    load_signer()
-    found = verify_folder(tmp_path / "run")
+    own = load_signer().fingerprint
+    with pytest.raises(IntegrityError, match=f"expected key {own[:16]}; trusted was this machine's own key"):
+        verify_folder(tmp_path / "run")
+    found = verify_folder(tmp_path / "run", key)
     assert found["key"] == STRANGER.fingerprint
     assert not found["own_key"]
 
@@ -101,5 +124,22 @@ def test_verifying_needs_no_key_and_makes_none(
     monkeypatch.setenv("EVERNAS_SIGNING_KEY", str(tmp_path / "signing.pem"))
     if key:
         key_path().write_text(key)
-    assert not verify_folder(tmp_path / "run")["own_key"]
+    found = verify_folder(tmp_path / "run")
+    assert (found["own_key"], found["trusted"]) == (False, "any one key")
     assert key_path().exists() == bool(key)
+
+
+def test_the_files_of_the_report_are_checked_too(cycle: Cycle) -> None:
+    page = cycle.folder / "report.html"
+    page.write_text("<p>promoted</p>")
+    digest = hashlib.sha256(page.read_bytes()).hexdigest()
+    cycle.ledger.append("published", {"files": {"report.html": digest}})
+    assert verify_folder(cycle.folder)["files"] == 4
+    page.write_text("<p>blocked</p>")
+    with pytest.raises(IntegrityError, match=r"report.html: differs from what entry 6 recorded"):
+        verify_folder(cycle.folder)
+
+
+def test_what_a_trial_reported_is_no_report_of_the_cycle(cycle: Cycle) -> None:
+    cycle.ledger.append("report", {"number": 0, "step": 1, "metrics": {}, "stop": False})
+    assert verify_folder(cycle.folder)["files"] == 3

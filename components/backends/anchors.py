@@ -156,13 +156,12 @@ def check(
 
     `entry_hash_at` gives the hash of a line, None if there is none; `head` is the newest line, `key` the fingerprint of
     the key that sealed the ledger (None: it has no seals). `others` are ids of other ledgers that were anchored under
-    the run: a run has one ledger, so this or they were written in the other's place.
+    the run's name, which runs in other folders may have as well; if this one was not, it was written in their place.
     """
-    if others:
-        own = "too" if anchors else "and this one was not"
+    if others and not anchors:
         raise IntegrityError(
             f"entry 0: the ledger was written anew, another ({', '.join(others)}) was anchored under the run's name "
-            f"{own}; find the other one, or give a run that was begun anew another name",
+            "and this one was not; find the other one",
             0,
         )
     for anchor in sorted(anchors):

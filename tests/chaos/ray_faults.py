@@ -134,12 +134,22 @@ def _until(done: Callable[[], bool], seconds: float = 180) -> None:
 def _judged(
     name: str, folder: Path, study: LedgerStudy, kills: int = 1, ends: int = TRIALS, expected: int = TRIALS
 ) -> dict[str, Any]:
-    """Judge by the ledger, and by what was trained: a fault costs an epoch of each trial it hit, two at most."""
+    """Judge by the ledger, and by what was trained: a fault costs an epoch of each trial it hit, two at most.
+
+    A driver may be killed when a result is on its way. The next one asks for it again, and gets it from the checkpoint
+    of the last epoch, which is saved once more; only an attempt that trained again what had come to its end repeats it.
+    """
     found = judge(name, FolderStore(folder), expected, key=SIGNER.fingerprint).to_json()
     told = lines(folder)
     finished = Counter(line.number for line in told if not line.epoch)
     trained = Counter((line.number, line.epoch) for line in told if line.epoch)
     again = sum(count - 1 for count in trained.values())
     found["lost"] += max(0, ends - len(finished)) + sum(trial.status is Status.LOST for trial in study.history)
-    found["duplicated"] += sum(count > 1 for count in finished.values()) + max(0, again - 2 * kills)
+    ended_at = {line.number: line.attempt for line in reversed(told) if not line.epoch}  # by the first that did
+    repeated = {
+        line.number
+        for line in told
+        if line.attempt > ended_at.get(line.number, line.attempt) and 0 < line.epoch < EPOCHS
+    }
+    found["duplicated"] += len(repeated) + max(0, again - 2 * kills)
     return found

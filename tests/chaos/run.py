@@ -22,6 +22,12 @@ FAULTS = {
     "driver": "tests.chaos.driver_faults:driver_killed",
     "cycle": "tests.chaos.cycle_faults:cycle_killed",
     "disk": "tests.chaos.disk_faults:disk_full",
+    "node": "tests.chaos.ray_faults:node_killed",
+    "worker": "tests.chaos.ray_faults:worker_killed",
+    "memory": "tests.chaos.ray_faults:worker_starved",
+    "ray-driver": "tests.chaos.ray_faults:driver_killed",
+    "mlflow": "tests.chaos.mlflow_faults:mlflow_killed",
+    "mlflow-refuses": "tests.chaos.mlflow_faults:mlflow_refuses",
 }
 """Each is `fault(folder, seed)`, and gives a verdict or its JSON."""
 

@@ -21,7 +21,6 @@ from components.backends.s3 import S3Store
 from nas_core.ledger import Ledger
 from tests.chaos.cycle_faults import kill_with_descendants
 from tests.components.backends.s3_server import s3_server
-from tests.e2e.conftest import ROOT
 from tests.e2e.specs import TUMOUR, write_spec
 
 ROOT_URI = "s3://runs/of/ours"
@@ -46,12 +45,14 @@ class Bucket:
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=self.here(), capture_output=True, text=True, timeout=500, check=False
+            command, cwd=self.folder, env=self.here(), capture_output=True, text=True, timeout=500, check=False
         )
 
     def start(self, *arguments: object) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "pipelines.cli", *map(str, arguments)]
-        return subprocess.Popen(command, cwd=ROOT, env=self.here(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.here(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
 
     def spec(self, name: str, **changes: Any) -> Path:
         folder = self.folder / name

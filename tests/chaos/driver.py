@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,7 +34,6 @@ TRIALS, EPOCHS = 14, 4
 
 def search(folder: Path, strategy: str = "asha", trials: int = TRIALS) -> LedgerStudy:
     """Search in `folder` to the end of the budget, from where its ledger ends; an epoch trained is a line of a log."""
-    _log_epochs(folder / "epochs.log")
     task = _task()
     space = Chain(task.signature, max_depth=2, widths=(8, 16))
     proposer: Any = Random(space, OBJECTIVES, 3)
@@ -39,7 +41,8 @@ def search(folder: Path, strategy: str = "asha", trials: int = TRIALS) -> Ledger
         proposer = ASHA(space, OBJECTIVES, 3, eta=2, min_fidelity=0.25)
     study = LedgerStudy(Ledger(FolderStore(folder), SIGNER), space, OBJECTIVES, proposer)
     estimator = Training(space, task, 3, epochs=EPOCHS, batch_size=64)
-    LocalRunner(folder, device="cpu").run(study, [Rung(1.0, estimator)], Budget(trials=trials))
+    with _epochs_logged(folder / "epochs.log"):
+        LocalRunner(folder, device="cpu").run(study, [Rung(1.0, estimator)], Budget(trials=trials))
     return study
 
 
@@ -53,7 +56,8 @@ def _task() -> Tabular:
     return Tabular(signature, {name: ((inputs[some],), targets[some].astype(np.int64)) for name, some in rows.items()})
 
 
-def _log_epochs(log: Path) -> None:
+@contextmanager
+def _epochs_logged(log: Path) -> Iterator[None]:
     """Write a line for every epoch that was trained to its end, whoever trains it."""
     log.parent.mkdir(parents=True, exist_ok=True)
     advance = Fitting.advance
@@ -64,4 +68,5 @@ def _log_epochs(log: Path) -> None:
             file.write(f"{self._seed} {len(self.curve)} {os.getpid()}\n".encode())
         return metrics
 
-    Fitting.advance = logged  # type: ignore[method-assign]
+    with patch.object(Fitting, "advance", logged):
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import secrets
 import shutil
@@ -14,9 +15,9 @@ from components.audit.record import read_record
 from components.audit.verify import verify_folder
 from components.backends.anchors import anchors_uri
 from components.backends.storage import open_store
-from nas_core.chain import SEAL
+from nas_core import segments
+from nas_core.chain import SEAL, write_line
 from nas_core.errors import InputError, OutsideError
-from nas_core.ledger import Ledger
 from nas_core.store import Store, create_file, make_folder
 
 HELD = (
@@ -28,7 +29,7 @@ HELD = (
     "deploy/bundle/model-card.md",
     "deploy/bundle/provenance.json",
 )
-"""The run's files that an export holds, those that are on record; `verify.py` has the same list."""
+"""The run's files that an export holds, those that are on record."""
 
 _SCRIPT = Path(__file__).with_name("standalone.py")
 _ED25519 = bytes.fromhex("302a300506032b6570032100")
@@ -38,8 +39,8 @@ _ED25519 = bytes.fromhex("302a300506032b6570032100")
 def export(folder: Path, out: Path, key: str | None = None, *, anchors: Store | None = None) -> dict[str, Any]:
     """Write the record of the run in `folder` to the new folder `out`, and return what was found when it was checked.
 
-    It holds the ledger's objects, its anchors, the public key, the spec, the files of `HELD`, `manifest.json` with the
-    SHA-256 of every recorded file, `verify.py`, and a README. The same record gives the same bytes. `key` and `anchors`
+    It holds the ledger's entries, its anchors, the public key, the spec, the files of `HELD`, `manifest.json` with the
+    SHA-256 of each of them, `verify.py`, and a README. The same record gives the same bytes. `key` and `anchors`
     as for `verify_folder`, which has to find all in order first. InputError if `out` is there and not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -65,14 +66,15 @@ def _contents(folder: Path, found: Mapping[str, Any], anchors: Store) -> dict[st
     record = read_record(store)
     if not record.cycle:
         raise InputError(f"{folder}: its ledger has no entry `cycle`, so this is no run's; there is nothing to export")
-    made = {key: store.read(key) for key in store.keys("ledger/") if key != found["torn"]}
     place = f"{record.cycle['run']}/{record.hashes[0][:16]}/"
-    made |= {f"anchors/{key.rpartition('/')[2]}": anchors.read(key) for key in anchors.keys(place)}
-    made["spec.yaml"] = record.cycle["spec"].encode()
-    files = {"spec.yaml": record.cycle["spec_digest"], **{name: digest for name, (digest, _) in record.files.items()}}
+    made = {"spec.yaml": record.cycle["spec"].encode()}
     made |= {name: (folder / name).read_bytes() for name in HELD if name in record.files}
-    made["manifest.json"] = json.dumps(files, indent=1, sort_keys=True).encode() + b"\n"
-    made["public-key.pem"] = _pem(next(e for e in Ledger(store).entries() if e.kind == SEAL).data["public_key"])
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in made.items()}
+    made["manifest.json"] = json.dumps(digests, indent=1, sort_keys=True).encode() + b"\n"
+    entries = list(segments.scan(store))
+    made["ledger.jsonl"] = b"".join(write_line(*entry[:-1])[0].encode() + b"\n" for entry in entries)
+    made["heads.jsonl"] = b"".join(anchors.read(key) + b"\n" for key in sorted(anchors.keys(place)))
+    made["public-key.pem"] = _pem(next(entry for entry in entries if entry.kind == SEAL).data["public_key"])
     made["verify.py"] = _SCRIPT.read_bytes()
     made["README.md"] = _readme(record.cycle["run"], found, made).encode()
     return made
@@ -85,9 +87,8 @@ def _pem(public_key: str) -> bytes:
 
 
 def _readme(run: str, found: Mapping[str, Any], made: Mapping[str, bytes]) -> str:
-    last = next(name for name, data in made.items() if f'{{"seq":{found["entries"] - 1},'.encode() in data)
     held = "\n".join(f"- `{name}`" for name in HELD if name in made)
-    anchors = sum(name.startswith("anchors/") for name in made)
+    anchors = made["heads.jsonl"].count(b"\n")
     return f"""# The record of the run {run}
 
 {found["entries"]} entries, the last with the hash
@@ -103,11 +104,11 @@ another history with another key. It can be checked with Python and openssl (3.0
 
 ## What is here
 
-- `ledger/`: the entries, a JSON object a line. Each has the SHA-256 of the line before in `prev`; each commit ends with
-  a `seal`, a signature of all lines up to it.
-- `anchors/`: {anchors} signed statements, from where they were kept, that the ledger had come so far at a time.
-- `public-key.pem`: the key. `verify.py`: the check. `manifest.json`: the SHA-256 of every file that the run recorded,
-  by its path in the run's folder; most of these files are not here.
+- `ledger.jsonl`: the entries, a JSON object a line. Each has the SHA-256 of the line before in `prev`; a `seal`, which
+  ends a commit, is a signature of all lines up to it.
+- `heads.jsonl`: {anchors} signed statements, from where they were kept, that the ledger had come so far at a time.
+- `public-key.pem`: the key. `verify.py`: the check. `manifest.json`: the SHA-256 of the run's files that are here;
+  those of the others are in the ledger's entries `stage`.
 {held}
 
 ## Check it all
@@ -121,10 +122,10 @@ for among the key's fingerprint and the entries' hashes.
 
 ## Check one seal by hand
 
-The last line of every object in `ledger/` is a seal. What it signs is its own line without the member `signature`.
+The last line of `ledger.jsonl` is a seal. What it signs is its own line without the member `signature`.
 
 ```sh
-line=$(tail -n 1 {last})
+line=$(tail -n 1 ledger.jsonl)
 printf '%s' "$line" | sed 's/,"signature":"[^"]*"//' > message
 printf '%s' "$line" | sed 's/.*"signature":"\\([^"]*\\)".*/\\1/' | base64 -d > signature
 openssl pkeyutl -verify -rawin -pubin -inkey public-key.pem -in message -sigfile signature
@@ -135,8 +136,8 @@ openssl pkeyutl -verify -rawin -pubin -inkey public-key.pem -in message -sigfile
 The first is the hash of the line before the last one, the second what the last one says of it.
 
 ```sh
-tail -n 2 {last} | head -n 1 | tr -d '\\n' | sha256sum
-tail -n 1 {last} | sed 's/.*"prev":"\\([0-9a-f]*\\)".*/\\1/'
+tail -n 2 ledger.jsonl | head -n 1 | tr -d '\\n' | sha256sum
+tail -n 1 ledger.jsonl | sed 's/.*"prev":"\\([0-9a-f]*\\)".*/\\1/'
 ```
 
 ## The fingerprint of the key

@@ -79,7 +79,9 @@ def copy_of(run: Run, anchors: Path, to: Path) -> tuple[Path, Path]:
 
 
 def objects(folder: Path) -> list[Path]:
-    """The ledger's objects, in the order of their lines."""
+    """The ledger's objects, in the order of their lines; an export has all in one."""
+    if (whole := folder / "ledger.jsonl").exists():
+        return [whole]
     return sorted((folder / "ledger").rglob("*.jsonl"), key=lambda path: int(path.stem.split("-")[0]))
 
 

@@ -21,11 +21,15 @@ from nas_core.errors import FencedError, IntegrityError
 from nas_core.store import FolderStore, make_folder
 
 _POINTER = "champion.json"
+_ROLLBACK = "rollback of "
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The deployed bundle by its digest, the run that promoted it, when (ISO 8601, UTC), and the digest before it."""
+    """The deployed bundle by its digest, the run that promoted it, when (ISO 8601, UTC), and the digest before it.
+
+    After a rollback `run` is `rollback of RUN`, where RUN had promoted what was withdrawn.
+    """
 
     digest: str
     run: str
@@ -110,6 +114,35 @@ def promote(
         return pointer
 
 
+def roll_back(champions: Path, current: Champion, digest: str, before: Callable[[], object]) -> Champion:
+    """Put the bundle `digest` in the place of the champion `current` in one step, and return the new pointer.
+
+    `before` as for `promote`. FencedError, and no change, if `current` is the champion no longer.
+    """
+    with _locked(champions):
+        check_current(champion(champions), current, str(champions))
+        before()
+        pointer = restored(digest, current)
+        point_to(champions, pointer)
+        return pointer
+
+
+def check_current(actual: Champion | None, expected: Champion, place: str) -> None:
+    """Raise FencedError unless the champion is still the one that is to be withdrawn."""
+    if actual != expected:
+        raise FencedError(f"{place}: the champion changed in the meantime; look at it, and roll back again if need be")
+
+
+def restored(digest: str, withdrawn: Champion) -> Champion:
+    """Return the pointer of a rollback that takes place now; its run is none, for none may deploy over it unjudged."""
+    return Champion(digest, f"{_ROLLBACK}{promoter(withdrawn)}", _now(), withdrawn.digest)
+
+
+def promoter(pointer: Champion) -> str:
+    """Return the run in whose record a change of this champion is to be written."""
+    return pointer.run.removeprefix(_ROLLBACK)
+
+
 def check_incumbent(actual: str | None, over: str | None, place: str) -> None:
     """Raise FencedError unless the incumbent is still the one that the challenger was compared with."""
     if actual != over:
@@ -118,7 +151,11 @@ def check_incumbent(actual: str | None, over: str | None, place: str) -> None:
 
 def new_pointer(digest: str, run: str, over: str | None) -> Champion:
     """Return the pointer of a promotion that takes place now."""
-    return Champion(digest, run, datetime.now(UTC).isoformat(timespec="seconds"), over)
+    return Champion(digest, run, _now(), over)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

@@ -21,12 +21,15 @@ from components.champion import (
     Champion,
     bundle_folder,
     champion,
+    check_current,
     check_incumbent,
     incumbent_of,
     new_pointer,
     point_to,
     promote,
     read_pointer,
+    restored,
+    roll_back,
     write_pointer,
 )
 from components.root import Root
@@ -65,6 +68,20 @@ class Deployment:
         """See `components.champion.promote`."""
         return promote(champions, digest, run, over, before)
 
+    def roll_back(self, current: Champion, digest: str, before: Callable[[], object]) -> Champion:
+        """See `components.champion.roll_back`."""
+        return roll_back(self.folder, current, digest, before)
+
+    def bundles(self) -> list[str]:
+        """Return the digests of all bundles that were ever promoted, sorted."""
+        return sorted(path.name for path in (self.folder / "bundles").glob("*") if path.is_dir())
+
+    def check_bundle(self, digest: str) -> None:
+        """Raise IntegrityError unless the bundle `digest` is there, whole and unchanged."""
+        from components import bundle  # it loads what most commands do without
+
+        bundle.read(bundle_folder(self.folder, digest), digest)
+
 
 class StoredDeployment(Deployment):
     """The deployment in `store`, called `place` for people, and its copy in `folder`."""
@@ -101,14 +118,34 @@ class StoredDeployment(Deployment):
             put_file(self._store, f"bundles/{digest}/{path.name}", path)
         before()
         pointer = new_pointer(digest, run, over)
+        self._create(number + 1, pointer)
+        point_to(champions, pointer)
+        return pointer
+
+    def roll_back(self, current: Champion, digest: str, before: Callable[[], object]) -> Champion:
+        """See `components.champion.roll_back`."""
+        number, actual = self._newest()
+        check_current(actual, current, self._place)
+        before()
+        pointer = restored(digest, current)
+        self._create(number + 1, pointer)
+        return pointer
+
+    def bundles(self) -> list[str]:
+        """Return the digests of all bundles that were ever promoted, sorted."""
+        return sorted({key.split("/")[1] for key in self._store.keys("bundles/")})
+
+    def check_bundle(self, digest: str) -> None:
+        """Raise IntegrityError unless the bundle `digest` is there, whole and unchanged."""
+        self._fetch_bundle(digest)
+
+    def _create(self, number: int, pointer: Champion) -> None:
         try:
-            self._store.create(f"promotions/{number + 1:08d}.json", write_pointer(pointer))
+            self._store.create(f"promotions/{number:08d}.json", write_pointer(pointer))
         except FileExistsError as error:
             raise FencedError(
                 f"{self._place}: another run promoted its own at the same moment; deploy again to compare"
             ) from error
-        point_to(champions, pointer)
-        return pointer
 
     def _newest(self) -> tuple[int, Champion | None]:
         """Return the number of the newest promotion and what it says; -1 and None if there is none."""

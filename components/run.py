@@ -216,10 +216,10 @@ class Run:
 
     @property
     def closed(self) -> bool:
-        """Whether the cycle's end is on record, and nothing after it but what was published of it."""
+        """Whether the cycle's end is on record, and nothing after it but what became of its report and its champion."""
         last = None
         for entry in Ledger(self.store).entries():
-            last = entry if entry.kind not in (SEAL, "published") else last
+            last = entry if entry.kind not in (SEAL, "published", "rollback") else last
         return last is not None and last.kind == "end"
 
     @property

@@ -165,6 +165,44 @@ def ui(
     open_ui(root, host, port)
 
 
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="The deployment's name, as the spec has it.", metavar="NAME")],
+    reason: Annotated[str, typer.Option(help="Why, for those who read the record.")],
+    to: Annotated[str | None, typer.Option(help="The bundle's digest, or its begin; default: the one before.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who decided; default: this user.")] = None,
+    root: Root = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Put an earlier bundle in the place of a champion, in one step, and on record.
+
+    Example: evernas rollback adult-income --reason "rejects too many applications since Monday"
+    """
+    from pipelines.decision_commands import roll_back_champion
+
+    roll_back_champion(name, root, to, reason, by, as_json=as_json)
+
+
+@app.command()
+def waive(
+    name: RunName,
+    gate: Annotated[
+        str, typer.Argument(help="The gate: size, latency, min_metric, fairness or baseline.", metavar="GATE")
+    ],
+    reason: Annotated[str, typer.Option(help="Why, for those who read the record.")],
+    by: Annotated[str | None, typer.Option(help="Who decided; default: this user.")] = None,
+    root: Root = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Let the challenger of a blocked run pass a gate, on record; `resume` then deploys it.
+
+    Example: evernas waive latest size --reason "the new device has the room" && evernas resume latest
+    """
+    from pipelines.decision_commands import waive_gate
+
+    waive_gate(name, root, gate, reason, by, as_json=as_json)
+
+
 @app.command("list")
 def list_parts(
     group: Annotated[

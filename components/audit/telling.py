@@ -167,6 +167,10 @@ def _promoted(each: Mapping[str, Any]) -> str:
     if each["kind"] == "promotion":
         over = f"over {each['previous'][:16]}" if each.get("previous") else "the first of its name"
         return f"bundle {each['digest'][:16]}, {over}"
+    if each["kind"] == "rollback":
+        return f"bundle {each['digest'][:16]} withdrawn for {each['to'][:16]} by {each['by']}: {each['reason']}"
+    if each["kind"] == "waiver":
+        return f"gate {each['gate']} waived by {each['by']}: {each['reason']}"
     return ", ".join(f"{plain(name)} {text}" for name, text in told.items())
 
 

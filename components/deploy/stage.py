@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from components import bundle
@@ -43,6 +44,7 @@ def deploy(
     out: Path,
     before_promotion: Callable[[str, str | None], object] = lambda _digest, _previous: None,
     promote: Promote = promote,
+    waived: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Export the model in folder `model`, take it through the gates, and make it the champion if it deserves that.
 
@@ -55,9 +57,10 @@ def deploy(
     - `promoted`: the pointer in `champions` names the challenger; otherwise `champions` is as it was.
 
     `before_promotion` is called with the digests of challenger and champion right before the pointer is changed, to
-    put that on record; `promote` changes it, which is more than a file where the champions lie in a store. The same run
-    may be deployed again, with the same answer. IntegrityError if the champion's
-    bundle was changed, FencedError if another run promoted its own meanwhile.
+    put that on record; `promote` changes it, which is more than a file where the champions lie in a store. `waived` has
+    the gates of `gates.WAIVABLE` that somebody lets the challenger pass, and what was said to that. The same run may
+    be deployed again, with the same answer. IntegrityError if the champion's bundle was changed, FencedError if another
+    run promoted its own meanwhile.
     """
     prepared = Prepared.load(data)
     over = incumbent(champions, run["id"])
@@ -73,7 +76,9 @@ def deploy(
     )
     checks = [challenger.parity, *_limits(config, challenger, comparison), gates.fairness(fairness)]
     checks.append(gates.better(rival, comparison, config.confidence))
-    contents = _contents(name, prepared, model, run, fairness, challenger)
+    checks = [gates.waived(gate, waived) for gate in checks]
+    overruled = [gate for gate in checks if gate.gate in waived]
+    contents = _contents(name, prepared, model, run, fairness, challenger, overruled)
     folder = out / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
     digest = bundle.write(folder, contents, load_signer())
@@ -138,6 +143,7 @@ def _contents(
     run: Mapping[str, Any],
     fairness: Mapping[str, Any],
     challenger: Challenger,
+    overruled: Sequence[Gate],
 ) -> dict[str, bytes]:
     """Return the files of the bundle; the same for the same run, whenever and wherever it is deployed."""
     onnx, encoder = challenger.onnx, prepared.encoder
@@ -158,7 +164,7 @@ def _contents(
         test=metrics(task, challenger.probabilities, targets["test"]),
         baseline=metrics(task, class_shares(prepared), targets["test"]),
         fairness=fairness,
-        checks=[challenger.parity, gates.size(onnx, None)],
+        checks=[challenger.parity, gates.size(onnx, None), *overruled],
     )
     statement = provenance(facts, {file: _sha256(data) for file, data in made.items()}, materials)
     return {**made, bundle.CARD: model_card(facts).encode(), bundle.PROVENANCE: _json(statement)}

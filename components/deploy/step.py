@@ -17,6 +17,8 @@ def main(root: str, run_id: str) -> Result:
     results = run.results()
     inputs = {"data": results["data_prep"]["digest"], "model": results["retrain"], "fairness": results["fairness"]}
     reads = ("data_prep", "retrain")
+    if waivers := _waivers(Ledger(run.store)):
+        inputs["waivers"] = waivers  # what a person let pass is judged anew
     return run.step("deploy", inputs, lambda out, ledger: _deploy(run, results, out, ledger), reads)
 
 
@@ -33,7 +35,14 @@ def _deploy(run: Run, results: dict[str, Result], out: Path, ledger: Ledger) -> 
         out=out,
         before_promotion=lambda digest, previous: ledger.append("promotion", {"digest": digest, "previous": previous}),
         promote=run.deployment.promote,
+        waived=_waivers(ledger),
     )
+
+
+def _waivers(ledger: Ledger) -> dict[str, str]:
+    """Return who let which gate be passed over and why, the newest word on each."""
+    said = (entry.data for entry in ledger.entries({"waiver"}))
+    return {each["gate"]: f"waived by {each['by']}: {each['reason']}" for each in said}
 
 
 def _facts(run: Run, results: dict[str, Result], ledger: Ledger) -> dict[str, Any]:

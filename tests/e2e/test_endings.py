@@ -85,7 +85,7 @@ def test_an_interrupted_cycle_is_on_record_and_goes_on_where_it_ended(
     assert status_in_mlflow(root, "tumour", "broken") == ["FINISHED"] * 13
 
 
-def test_a_gate_blocks_and_nothing_is_deployed(tmp_path: Path, evernas: Evernas) -> None:
+def test_a_gate_blocks_and_nothing_is_deployed_until_somebody_lets_it_pass(tmp_path: Path, evernas: Evernas) -> None:
     spec, root = write_spec(tmp_path, TUMOUR, deploy={"max_size_mb": 0.0001}), tmp_path / "runs"
     done = evernas("run", spec, "--root", root, "--run", "blocked", "--json")
     assert done.returncode == 3, done.stderr
@@ -94,6 +94,16 @@ def test_a_gate_blocks_and_nothing_is_deployed(tmp_path: Path, evernas: Evernas)
     assert "size" in summary["reason"]
     assert not (root / "champions" / "tumour" / "champion.json").exists()
     assert entries(root / "blocked", "promotion") == []
+
+    assert evernas("waive", "blocked", "size", "--reason", "there is room", "--root", root).returncode == 0
+    done = evernas("resume", "blocked", "--root", root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (root / "champions" / "tumour" / "champion.json").exists()
+    assert [each["decision"] for each in entries(root / "blocked", "end")] == ["blocked", "promoted"]
+    assert evernas("audit", "verify", "blocked", "--root", root).returncode == 0
+    done = evernas("rollback", "tumour", "--reason", "too slow", "--root", root)
+    assert done.returncode == 2
+    assert "the champion is the first of its name" in done.stderr
 
 
 def test_without_mlflow_the_cycle_is_run_and_what_is_missing_comes_later(tmp_path: Path, evernas: Evernas) -> None:

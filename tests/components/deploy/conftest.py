@@ -35,7 +35,7 @@ class World:
 
     def deploy(self, model: Path | None = None, *, run: str = "run-1", **changes: Any) -> dict[str, Any]:
         """Deploy `model`, the good one by default, as run `run`; `changes` are of the spec, or `fairness`."""
-        fairness = changes.pop("fairness", NOT_AUDITED)
+        fairness, waived = changes.pop("fairness", NOT_AUDITED), changes.pop("waived", {})
         return deploy(
             DeploySpec(**changes),
             name="adult-income",
@@ -46,6 +46,7 @@ class World:
             fairness=fairness,
             champions=self.champions,
             out=self.out,
+            waived=waived,
         )
 
 

@@ -117,6 +117,23 @@ def test_every_failed_gate_is_told_and_the_champion_is_untouched(
     assert snapshot(deployed.champions) == before
 
 
+def test_what_was_waived_is_passed_and_the_card_says_so(world: Any) -> None:
+    said = {"size": "waived by ada: there is room", "parity": "waived by ada: who cares"}
+    result = world.deploy(max_size_mb=1e-6, waived=said)
+    (size,) = (each for each in result["gates"] if each["gate"] == "size")
+    assert result["decision"] == "promoted"
+    assert size["passed"]
+    assert size["value"] > size["limit"]
+    assert size["text"].endswith("; waived by ada: there is room")
+    assert "waived by ada: there is room" in (Path(result["bundle"]) / "model-card.md").read_text()
+
+
+def test_a_waiver_helps_against_its_own_gate_alone(world: Any) -> None:
+    result = world.deploy(max_size_mb=1e-6, max_latency_ms=1e-6, waived={"size": "waived by ada: there is room"})
+    assert result["decision"] == "blocked"
+    assert result["reason"].startswith("latency: ")
+
+
 def test_a_first_model_that_knows_nothing_is_blocked(
     world: Any, prepared: Prepared, train: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -50,7 +50,9 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_an_interrupted_cycle_is_on_record_and_goes_on_where_it_ended(
     tmp_path: Path, evernas: Evernas, environment: dict[str, str], number: signal.Signals, code: int
 ) -> None:
@@ -95,6 +97,11 @@ def test_a_gate_blocks_and_nothing_is_deployed_until_somebody_lets_it_pass(tmp_p
     assert not (root / "champions" / "tumour" / "champion.json").exists()
     assert entries(root / "blocked", "promotion") == []
 
+    write_spec(tmp_path, TUMOUR)
+    done = evernas("run", spec, "--root", root, "--run", "blocked")
+    assert done.returncode == 2
+    assert "was begun with another spec" in done.stderr
+
     assert evernas("waive", "blocked", "size", "--reason", "there is room", "--root", root).returncode == 0
     done = evernas("resume", "blocked", "--root", root)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -125,13 +132,3 @@ def test_a_search_that_nothing_satisfies_says_what_came_nearest(tmp_path: Path, 
     assert "params <= 2" in summary["reason"]
     assert "nearest" in summary["reason"]
     assert status_in_mlflow(root, "tumour", "narrow")[0] == "FAILED"
-
-
-def test_a_run_is_not_begun_twice_with_different_specs(tmp_path: Path, evernas: Evernas) -> None:
-    root = tmp_path / "runs"
-    spec = write_spec(tmp_path, TUMOUR, deploy={"max_size_mb": 0.0001})
-    assert evernas("run", spec, "--root", root, "--run", "once").returncode == 3
-    write_spec(tmp_path, TUMOUR)
-    done = evernas("run", spec, "--root", root, "--run", "once")
-    assert done.returncode == 2
-    assert "was begun with another spec" in done.stderr

@@ -68,6 +68,7 @@ def test_a_cycle_killed_with_all_its_processes_goes_on_and_only_as_it_was(
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.slow
 def test_a_search_stops_at_its_price_and_the_cycle_goes_on(tmp_path: Path, evernas: Evernas) -> None:
     spec = write_spec(
         tmp_path,

@@ -12,7 +12,7 @@ from pathlib import Path
 from nas_core.errors import OutsideError
 from nas_core.store import FolderStore
 from tests.chaos.driver import OBJECTIVES, SIGNER, TRIALS, search
-from tests.chaos.judge import Verdict, champion, judge, sequence
+from tests.chaos.judge import Verdict, judge, same
 
 _KILOBYTES = 1000
 
@@ -55,7 +55,7 @@ def disk_full(folder: Path, seed: int) -> Verdict:
             else:
                 break
         verdict.add(judge(verdict.name, FolderStore(hurt), TRIALS, key=SIGNER.fingerprint))
-        same = sequence(hurt) == sequence(peace) and champion(hurt, OBJECTIVES) == champion(peace, OBJECTIVES)
-        verdict.lost += not same
+        alike = same(FolderStore(hurt), FolderStore(peace), OBJECTIVES)
+        verdict.lost += not alike
     assert refused > 1, "the disk was never full"
     return verdict

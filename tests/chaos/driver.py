@@ -18,9 +18,9 @@ from nas_core.estimators.fitting import Fitting
 from nas_core.estimators.training import Training
 from nas_core.interfaces import Rung
 from nas_core.ledger import Ledger
-from nas_core.runner import LocalRunner
+from nas_core.runner import CheckpointStore, LocalRunner
 from nas_core.spaces.chain import Chain
-from nas_core.store import FolderStore
+from nas_core.store import FolderStore, Store
 from nas_core.strategies.asha import ASHA
 from nas_core.strategies.random import Random
 from nas_core.study import LedgerStudy
@@ -32,17 +32,28 @@ OBJECTIVES = (Objective(metric="accuracy", goal="max"), Objective(metric="params
 TRIALS, EPOCHS = 14, 4
 
 
-def search(folder: Path, strategy: str = "asha", trials: int = TRIALS) -> LedgerStudy:
-    """Search in `folder` to the end of the budget, from where its ledger ends; an epoch trained is a line of a log."""
+def search(
+    folder: Path,
+    strategy: str = "asha",
+    trials: int = TRIALS,
+    store: Store | None = None,
+    checkpoints: CheckpointStore | None = None,
+) -> LedgerStudy:
+    """Search to the end of the budget, from where the ledger ends; an epoch trained is a line of a log in `folder`.
+
+    Ledger and checkpoints are in `folder`, unless they are given another place.
+    """
     task = _task()
     space = Chain(task.signature, max_depth=2, widths=(8, 16))
     proposer: Any = Random(space, OBJECTIVES, 3)
     if strategy == "asha":
         proposer = ASHA(space, OBJECTIVES, 3, eta=2, min_fidelity=0.25)
-    study = LedgerStudy(Ledger(FolderStore(folder), SIGNER), space, OBJECTIVES, proposer)
+    study = LedgerStudy(Ledger(store or FolderStore(folder), SIGNER), space, OBJECTIVES, proposer)
     estimator = Training(space, task, 3, epochs=EPOCHS, batch_size=64)
     with _epochs_logged(folder / "epochs.log"):
-        LocalRunner(folder, device="cpu").run(study, [Rung(1.0, estimator)], Budget(trials=trials))
+        LocalRunner(folder, device="cpu", checkpoints=checkpoints).run(
+            study, [Rung(1.0, estimator)], Budget(trials=trials)
+        )
     return study
 
 

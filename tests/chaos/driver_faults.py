@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nas_core.store import FolderStore
 from tests.chaos.driver import OBJECTIVES, SIGNER, TRIALS, search
-from tests.chaos.judge import Verdict, champion, epochs_trained, judge, sequence
+from tests.chaos.judge import Verdict, epochs_trained, judge, same
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.chaos.driver"])
@@ -38,8 +38,8 @@ def driver_killed(folder: Path, seed: int, runs: int = 50, say: Callable[[str], 
         spare = epochs_trained(peace / "epochs.log") + kills
         verdict.duplicated += max(0, epochs_trained(hurt / "epochs.log") - spare)
         if not verdict.invalid:
-            same = sequence(hurt) == sequence(peace) and champion(hurt, OBJECTIVES) == champion(peace, OBJECTIVES)
-            verdict.lost += not same
+            alike = same(FolderStore(hurt), FolderStore(peace), OBJECTIVES)
+            verdict.lost += not alike
         total.add(verdict)
         say(f"{run + 1}/{runs}")
     return total

@@ -12,7 +12,7 @@ from nas_core import objectives as order
 from nas_core.errors import EvernasError
 from nas_core.history import History
 from nas_core.ledger import Ledger, verify
-from nas_core.store import FolderStore, Store
+from nas_core.store import Store
 from nas_core.types import Objective, Status
 
 
@@ -59,19 +59,24 @@ def judge(name: str, store: Store, expected: int, *, key: str | None = None) -> 
     return verdict
 
 
+def same(one: Store, other: Store, objectives: tuple[Objective, ...]) -> bool:
+    """Tell whether two searches did the same and came to the same champion."""
+    return sequence(one) == sequence(other) and champion(one, objectives) == champion(other, objectives)
+
+
 def epochs_trained(log: Path) -> int:
     """Return how many epochs were trained to their end, by all processes."""
     return len(log.read_text().splitlines())
 
 
-def sequence(folder: Path) -> list[tuple[Any, ...]]:
+def sequence(store: Store) -> list[tuple[Any, ...]]:
     """Return what the search did, without what depends on the clock."""
-    trials = History(Ledger(FolderStore(folder)).entries()).trials
+    trials = History(Ledger(store).entries()).trials
     return [(t.architecture, t.fidelity, t.parents, t.status, t.metrics, t.finished) for t in trials]
 
 
-def champion(folder: Path, objectives: tuple[Objective, ...]) -> int | None:
+def champion(store: Store, objectives: tuple[Objective, ...]) -> int | None:
     """Return the number of the best trial in full."""
-    trials = History(Ledger(FolderStore(folder)).entries()).trials
+    trials = History(Ledger(store).entries()).trials
     best = order.best([t for t in trials if t.fidelity == 1.0 and t.status is Status.OK], objectives)
     return None if best is None else best.number

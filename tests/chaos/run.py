@@ -26,6 +26,7 @@ FAULTS = {
     "worker": "tests.chaos.ray_faults:worker_killed",
     "memory": "tests.chaos.ray_faults:worker_starved",
     "ray-driver": "tests.chaos.ray_faults:driver_killed",
+    "storage": "tests.chaos.storage_faults:storage_unreliable",
     "mlflow": "tests.chaos.mlflow_faults:mlflow_killed",
     "mlflow-refuses": "tests.chaos.mlflow_faults:mlflow_refuses",
 }

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import random
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import boto3
 import pytest
 
 from components.backends.anchors import Anchoring, Anchors
-from components.backends.s3 import S3Store
 from components.backends.s3_retained import RetainedS3Store
 from components.backends.signing import load_signer, verify_signature
 from components.backends.store_checkpoints import StoreCheckpoints
 from nas_core.errors import FencedError
 from nas_core.ledger import Ledger, verify
-from tests.components.backends.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.chaos.storage_faults import SETTINGS, storage_unreliable, store_at, unreliable
+from tests.components.backends.faulty_proxy import FaultyProxy
 from tests.components.backends.s3_server import s3_server
 
 pytestmark = pytest.mark.chaos
-
-FAULTS = ("503", "slow down", "500", "409", "cut before", "cut after", "cut half-way")
-SETTINGS = {
-    "AWS_REGION": "eu-west-1",
-    "AWS_ACCESS_KEY_ID": "tests",
-    "AWS_SECRET_ACCESS_KEY": "tests",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +32,13 @@ def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]
     """A proxy that spoils a quarter of all requests."""
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=server)
-    client.create_bucket(Bucket="chaos", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    client.close()
-    dice, lock = random.Random(7), threading.Lock()
-
-    def plan(method: str, _: str) -> str:
-        with lock:
-            fault = dice.choice(FAULTS) if dice.random() < 0.25 else ""
-        return "" if fault == "409" and method != "PUT" else fault
-
-    with faulty_proxy(server) as proxy:
-        proxy.plan = plan
+    with unreliable(server, seed=7) as proxy:
         yield proxy
-    resource = boto3.resource("s3", endpoint_url=server).Bucket("chaos")
-    resource.objects.all().delete()
-    resource.delete()
-    resource.meta.client.close()
 
 
-def store_at(address: str, prefix: str, kind: type[S3Store] = S3Store) -> S3Store:
-    return kind("chaos", prefix, {"endpoint_url": address}, attempts=12, multipart=2000)
+def test_a_search_on_an_unreliable_storage_comes_to_the_same(tmp_path: Path) -> None:
+    verdict = storage_unreliable(tmp_path, seed=1)
+    assert (verdict.runs, verdict.lost, verdict.duplicated, verdict.invalid) == (1, 0, 0, 0)
 
 
 def test_objects_are_created_once_by_whoever_was_first(proxy: FaultyProxy, server: str) -> None:

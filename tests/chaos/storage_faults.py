@@ -60,7 +60,7 @@ def store_at(address: str, prefix: str, kind: type[S3Store] = S3Store) -> S3Stor
 
 
 def storage_unreliable(folder: Path, seed: int) -> Verdict:
-    """Search with ledger and checkpoints on an S3 that fails all the time, to the half and then, opened anew, to the end."""
+    """Search with ledger and checkpoints on an S3 that fails all the time; half-way all is opened anew."""
     peace, verdict = folder / "peace", Verdict("S3 answers 503 and cuts connections")
     search(peace)
     with patch.dict(os.environ, SETTINGS), s3_server() as server, unreliable(server, seed) as proxy:

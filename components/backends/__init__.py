@@ -10,6 +10,7 @@ _SETTINGS = {
     # Nothing is sent anywhere, and MLflow loads no pickle.
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a candidate, also where a script reads JSON
     "RAY_USAGE_STATS_ENABLED": "0",
     # A request that MLflow repeats by itself can make a run twice; the mirror repeats with care, and waits for nobody.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -27,6 +28,8 @@ _SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",
+    # Else a trial that waits for a machine of its own would let nobody pass.
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",
 }
 
 for _name, _value in _SETTINGS.items():

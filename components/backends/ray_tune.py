@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,8 +26,6 @@ from nas_core.errors import InputError, OutsideError
 from nas_core.interfaces import BatchEstimator, Rung, Study
 from nas_core.types import Budget
 
-# Else a trial that waits for a machine of its own would let nobody pass.
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "64")
 # It lists attempts that were lost, as if nothing had come of their trials; the record has them.
 logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
 

@@ -306,7 +306,11 @@ def server(root: Path) -> Iterator[Server]:
 
 
 def test_a_server_that_is_killed_in_mid_search_holds_nothing_up_and_lacks_nothing_later(
-    studies: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studies: Any,
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(module, "_SECONDS_BETWEEN_TRIES", 0.1)
     spec = TrackingSpec(uri=server.uri)
@@ -326,6 +330,7 @@ def test_a_server_that_is_killed_in_mid_search_holds_nothing_up_and_lacks_nothin
     later = Tracker(spec, tmp_path, "demo", "demo-1")
     assert mirror(later, studies.ledger.entries(), studies.names) == 8
     later.close("FINISHED")
+    assert "View run" not in capfd.readouterr().out  # where a script may read JSON
     runs = candidates(server.uri)
     assert [run.data.tags["evernas.trial"] for run in runs] == [str(number) for number in range(8)]
     assert [run.data.tags["evernas.ledger_hash"] for run in runs] == [

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from mirror_overhead import overhead
 
 PROGRAM = Path(__file__).with_name("mirror_overhead.py")
@@ -17,6 +18,7 @@ def test_mirroring_costs_little_more_than_the_bare_client() -> None:
     assert found.last_over_first > 0.3
 
 
+@pytest.mark.slow
 def test_the_program_prints_its_figures() -> None:
     command = [sys.executable, str(PROGRAM), "--candidates", "25", "--json"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROGRAM.parents[2])

@@ -83,7 +83,13 @@ def test_the_record_is_checked_elsewhere_without_evernas(root: Path, evernas: Ev
     done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"in order: {found['entries']} entries up to {found['head']}")
-    assert {path.name for path in out.iterdir()} >= {"README.md", "report.html", "summary.json", "deploy", "anchors"}
+    assert {path.name for path in out.iterdir()} >= {
+        "README.md",
+        "report.html",
+        "summary.json",
+        "deploy",
+        "heads.jsonl",
+    }
 
 
 def test_a_trial_trained_once_more_is_the_same(root: Path, evernas: Evernas) -> None:

@@ -38,7 +38,9 @@ def run(evernas: Evernas, spec: Path, source: Path | None, root: Path) -> dict[s
     return summary
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name", [name if name == "fashion_mnist" else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES]
+)
 def test_a_small_cycle_ends_with_a_served_model(name: str, evernas: Evernas, data: Path, tmp_path: Path) -> None:
     """Promoted means: better than the classes' shares, and raw rows were answered over HTTP as torch answers them."""
     spec = yaml.safe_load((ROOT / "examples" / name / "spec.yaml").read_text())

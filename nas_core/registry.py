@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
 
 from nas_core.errors import InputError, unknown
 
-Group = Literal["spaces", "strategies", "stoppers", "estimators", "tasks"]
+Group = Literal["spaces", "strategies", "stoppers", "estimators", "supernets", "tasks"]
 
 _BUILT_IN: dict[Group, dict[str, str]] = {
     "spaces": {
@@ -36,6 +36,7 @@ _BUILT_IN: dict[Group, dict[str, str]] = {
     "strategies": {
         "asha": "nas_core.strategies.asha:ASHA",
         "bayesian": "nas_core.strategies.bayesian:Bayesian",
+        "derived": "nas_core.strategies.derived:Derived",
         "hyperband": "nas_core.strategies.hyperband:Hyperband",
         "local-search": "nas_core.strategies.local_search:LocalSearch",
         "nsga2": "nas_core.strategies.nsga2:NSGA2",
@@ -48,8 +49,13 @@ _BUILT_IN: dict[Group, dict[str, str]] = {
         "median": "nas_core.stoppers.median:Median",
     },
     "estimators": {
+        "shared": "nas_core.estimators.shared:Shared",
         "tabular": "nas_core.estimators.tabular:Tabular",
         "training": "nas_core.estimators.training:Training",
+    },
+    "supernets": {
+        "spos": "nas_core.supernets.spos:SPOS",
+        "te-nas": "nas_core.supernets.te_nas:TENAS",
     },
     "tasks": {
         "audio": "nas_core.tasks.audio:Audio",

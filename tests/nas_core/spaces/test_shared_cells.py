@@ -45,9 +45,10 @@ def test_a_mixture_is_the_weighted_sum_of_operations_and_so_are_its_gradients(tr
     x = torch.randn(3, 4, 6, 5, dtype=torch.double, requires_grad=True)
     given = (x, weight, *cell.parameters())
     shares = torch.randn(3, 4, 6, 5, dtype=torch.double)
-    found = []
-    for y in (cell(x, plan_of(Gates(EVERYTHING, weight.unbind()))), by_modules(cell, x, weight)):
-        found.append([y, *torch.autograd.grad((y * shares).sum(), given)])
+    found = [
+        [y, *torch.autograd.grad((y * shares).sum(), given)]
+        for y in (cell(x, plan_of(Gates(EVERYTHING, weight.unbind()))), by_modules(cell, x, weight))
+    ]
     for mine, expected in zip(*found, strict=True):
         torch.testing.assert_close(mine, expected)
 

@@ -23,15 +23,25 @@ from nas_core.registry import Group
 from nas_core.types import Objective, Signature
 
 if TYPE_CHECKING:
-    from nas_core.interfaces import BatchEstimator, Estimator, SearchSpace, Stopper, Strategy, Task, Trainer
+    from nas_core.interfaces import (
+        BatchEstimator,
+        Estimator,
+        SearchSpace,
+        Stopper,
+        Strategy,
+        SupernetTraining,
+        Task,
+        Trainer,
+    )
 
 GROUPS: dict[str, Group] = {
     "space": "spaces",
     "strategy": "strategies",
     "stopper": "stoppers",
     "estimator": "estimators",
+    "supernet": "supernets",
 }
-"""The keys of `search` that name a part, and where its kind is registered; without a stopper trials run to the end."""
+"""The keys of `search` that name a part, and where its kind is registered; a stopper and a supernet are optional."""
 
 
 class _Options(BaseModel):
@@ -165,6 +175,14 @@ def build_estimator(spec: Spec, space: SearchSpace, task: Task) -> Estimator | B
         "estimators", spec.search.estimator, "search.estimator", space, task, spec.seed
     )
     return estimator
+
+
+def build_supernet(spec: Spec, space: SearchSpace, task: Task) -> SupernetTraining:
+    """Return the training of the spec's supernet, at its beginning; ValueError if the spec names none."""
+    if spec.search.supernet is None:
+        raise ValueError("the spec names no supernet")
+    training: SupernetTraining = _build("supernets", spec.search.supernet, "search.supernet", space, task, spec.seed)
+    return training
 
 
 def trainer(spec: Spec) -> tuple[Part, str]:

@@ -153,6 +153,8 @@ def _ranges(spec: Spec, table: pd.DataFrame | None) -> Iterator[Problem]:
         except InputError as error:
             yield Problem.of(error)
     try:
+        if spec.search.supernet is not None:
+            parts.build_supernet(spec, space, task)
         parts.build_estimator(spec, space, task)
         parts.build_trainer(spec, parts.build_final_space(spec, signature), task, spec.seed)
     except InputError as error:

@@ -40,6 +40,7 @@ def broken_rules(spec: Spec) -> Iterator[Problem]:
     yield from _bins(spec)
     yield from _objectives(spec)
     yield from _budget(spec.search)
+    yield from _supernet(spec.search)
     if "kind" in spec.retrain.options:
         fix = "remove the key, or write retrain.estimator to train with another"
         yield Problem(("retrain", "options", "kind"), f"the estimator is that of the search; {fix}")
@@ -66,6 +67,26 @@ def _budget(search: SearchSpec) -> Iterator[Problem]:
         yield Problem((*at, "cost"), f"money needs a price, and what a trial occupies costs nothing; {fix}")
     if search.budget.gpu_hours is not None and not gpus:
         yield Problem((*at, "gpu_hours"), "trials occupy no GPU; set search.runner.gpus, or bound cpu_hours instead")
+
+
+def _supernet(search: SearchSpec) -> Iterator[Problem]:
+    """Yield what is asked of a supernet that there is not, or that does not give it."""
+    kind = search.supernet and search.supernet.kind
+    asks, needs = search.strategy.kind == "derived", search.estimator.kind == "shared"
+    if asks and kind is None and not search.strategy.options.get("candidates"):
+        fix = "set search.supernet to one that ranks architectures, such as {kind: te-nas}, or the option candidates"
+        yield Problem(("search", "strategy"), f"derived proposes what a supernet came to, and there is none; {fix}")
+    if needs and kind is None and not search.estimator.options.get("supernet"):
+        fix = "set search.supernet to one that trains weights, such as {kind: spos}"
+        yield Problem(
+            ("search", "estimator"), f"shared measures by the weights of a supernet, and there is none; {fix}"
+        )
+    if asks and kind == "spos":
+        fix = "choose another strategy, and the estimator shared"
+        yield Problem(("search", "strategy"), f"derived has nothing to propose, spos ranks no architectures; {fix}")
+    if needs and kind == "te-nas":
+        fix = "choose spos, or the strategy derived with the estimator training"
+        yield Problem(("search", "estimator"), f"shared has nothing to measure by, te-nas trains no weights; {fix}")
 
 
 def _columns(task: TaskSpec) -> Iterator[Problem]:

@@ -125,6 +125,8 @@ class SearchSpec(Strict):
     """What proposes the next architecture, by `kind` and options."""
     stopper: Part | None = None
     """What ends a trial early, by `kind` and options; default: all run to their end."""
+    supernet: Part | None = None
+    """What is trained before the first trial, for all architectures at once, by `kind` and options."""
     estimator: Part = Part(kind="training")
     """What measures a candidate, by `kind` and options."""
     objectives: Annotated[tuple[ObjectiveSpec, ...], Field(min_length=1)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components import parts
+from components import parts, supernets
 from components.audit.candidate import read_history
 from components.audit.repetition import Repetition
 from components.prepared import Prepared
@@ -113,7 +113,7 @@ def replay(run: Run, number: int, on_report: OnReport = lambda _number, _step, _
     if recorded.status in (Status.PENDING, Status.LOST):
         why = f"was lost ({recorded.error})" if recorded.status is Status.LOST else "has no end on record"
         raise InputError(f"trial {number}: {why}, so there is nothing to compare with; replay another")
-    run.kept.fetch(["data_prep"])
+    run.kept.fetch(["data_prep", "search"] if run.spec.search.supernet else ["data_prep"])
     _check_data(run, entries)
     line = _line(trials, number)
     stops = {other: trials[other].curve[-1][0] for other in line if other in history.stopping}
@@ -171,6 +171,8 @@ def _line(trials: Sequence[Trial], number: int) -> list[int]:
 def _run(spec: Spec, run: Run, recorded: Trial, repetition: Repetition) -> None:
     prepared = Prepared.load(run.folder / "data_prep")
     space = parts.build_space(spec, prepared.signature)
+    trained = supernets.recorded(Ledger(run.store), run.folder / "search" / supernets.FOLDER)
+    spec = supernets.applied(spec, trained)
     estimator = parts.build_estimator(spec, space, prepared.task(*SEEN, **spec.task.augmentation))
     # A limit of time belongs to the machine: it is kept only where it was what ended the trial.
     timed_out = recorded.error.partition(":")[0] == "timeout"

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components import parts, spending
+from components import parts, spending, supernets
 from components.prepared import Prepared
 from components.spec import LocalRunnerSpec, Spec
 from nas_core import objectives as order
@@ -36,11 +36,13 @@ def search(
     name: str,
     on_trial: Callable[[LedgerStudy, Trial], None],
     checkpoints: Callable[[], CheckpointStore] | None = None,
+    on_supernet: supernets.OnStep = lambda _step, _steps, _metrics: None,
 ) -> dict[str, Any]:
     """Search until the budget is spent and return the best architecture with how it was found.
 
     `ledger` holds what an earlier, interrupted call already did; it goes on from there. `name` names the cycle in the
-    runner's own places; `on_trial` is called whenever a trial changes. Checkpoints are kept of the Pareto front only,
+    runner's own places; `on_trial` is called whenever a trial changes, `on_supernet` as the supernet's training
+    advances, which comes before the first trial and counts in no budget. Checkpoints are kept of the Pareto front only,
     in `out`, and meanwhile in what `checkpoints` opens, if trials may run where they cannot see `out`;
     `exhausted` in the result tells that the strategy had no more to propose before the budget was spent. InputError
     if no trial keeps the limits, OutsideError if all were lost, EvernasError if none came out.
@@ -48,6 +50,7 @@ def search(
     prepared = Prepared.load(data)
     space = parts.build_space(spec, prepared.signature)
     task = prepared.task(*SEEN, **spec.task.augmentation)
+    spec = supernets.applied(spec, supernets.train(spec, space, task, ledger, out, on_supernet))
     study = LedgerStudy(
         ledger,
         space,

@@ -26,16 +26,16 @@ class Derived:
         candidates: tuple[tuple[int, ...], ...] = (),
     ) -> None:
         self._space = space
-        self._ranks: dict[Architecture, int] = {}
+        self._candidates: dict[Architecture, tuple[int, Architecture]] = {}
         for rank, candidate in enumerate(candidates):
             try:
                 algebra.validate(space, candidate)
             except InputError as error:
                 raise error.at(f"candidates[{rank}]") from error
-            self._ranks.setdefault(algebra.canonical(space, candidate), rank)
+            self._candidates.setdefault(algebra.canonical(space, candidate), (rank, candidate))
 
     def propose(self, history: Sequence[Trial], n: int) -> list[Proposal]:
         """Return the next `n` candidates; the contract is that of `Strategy.propose`."""
         tried = {algebra.canonical(self._space, trial.architecture) for trial in history if not trial.origin}
-        waiting = [(rank, architecture) for architecture, rank in self._ranks.items() if architecture not in tried]
+        waiting = [ranked for canonical, ranked in self._candidates.items() if canonical not in tried]
         return [Proposal(architecture=found, why=(("rank", rank),)) for rank, found in waiting[:n]]

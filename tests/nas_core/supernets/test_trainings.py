@@ -15,7 +15,6 @@ from nas_core import registry
 from nas_core import space as algebra
 from nas_core.errors import InputError
 from nas_core.interfaces import SearchSpace, State, SupernetTraining, Task
-from nas_core.spaces.nas_bench_201 import NasBench201
 from nas_core.supernets.driving import FolderSession, drive, read_state, write_state
 from nas_core.types import Metrics
 from tests.nas_core.supernets.conftest import IMAGES
@@ -94,7 +93,7 @@ def test_candidates_are_architectures_of_the_space(name: str, make: Make, space:
 
 
 @every_method
-def test_a_state_of_another_training_is_refused_and_told_apart(name: str, make: Make, task: Task) -> None:
+def test_a_state_of_another_training_is_refused_and_told_apart(name: str, make: Make) -> None:
     state = make(name).state()
     identity = state.values["identity"]
     for key, value in {"version": 99, "seed": 4, "method": "other"}.items():
@@ -105,16 +104,9 @@ def test_a_state_of_another_training_is_refused_and_told_apart(name: str, make: 
 
 @every_method
 def test_a_space_without_a_supernet_is_refused_with_those_that_have_one(name: str, task: Task) -> None:
-    chain = registry.load("spaces", "darts")(IMAGES) if False else _Plain()
-    with pytest.raises(InputError, match=rf"{name}: needs a space with a supernet, _Plain has none.*nas-bench-201"):
-        registry.load("supernets", name)(chain, task, 0)
-
-
-class _Plain:
-    """A space of decisions, and nothing else."""
-
-    def __init__(self) -> None:
-        self.decisions = NasBench201(IMAGES).decisions
+    darts = registry.load("spaces", "darts")(IMAGES)
+    with pytest.raises(InputError, match=rf"{name}: needs a space with a supernet, Darts has none.*nas-bench-201"):
+        registry.load("supernets", name)(darts, task, 0)
 
 
 @every_method

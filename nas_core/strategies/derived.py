@@ -38,4 +38,4 @@ class Derived:
         """Return the next `n` candidates; the contract is that of `Strategy.propose`."""
         tried = {algebra.canonical(self._space, trial.architecture) for trial in history if not trial.origin}
         waiting = [ranked for canonical, ranked in self._candidates.items() if canonical not in tried]
-        return [Proposal(architecture=found, why=(("rank", rank),)) for rank, found in waiting[:n]]
+        return [Proposal(architecture=found, why=(("rank", float(rank)),)) for rank, found in waiting[:n]]

@@ -22,8 +22,8 @@ def trial(architecture: Architecture, origin: str = "") -> Trial:
 
 def test_candidates_come_best_first_as_they_were_given() -> None:
     assert strategy(BEST, SECOND).propose([], 5) == [
-        Proposal(architecture=BEST, why=(("rank", 0),)),
-        Proposal(architecture=SECOND, why=(("rank", 1),)),
+        Proposal(architecture=BEST, why=(("rank", 0.0),)),
+        Proposal(architecture=SECOND, why=(("rank", 1.0),)),
     ]
     assert [p.architecture for p in strategy(BEST, SECOND).propose([], 1)] == [BEST]
 

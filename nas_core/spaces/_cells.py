@@ -106,7 +106,7 @@ class Graph(nn.Module):
             if edge in self.edges:
                 cast(Choice, self.edges[edge])[name] = operation
             else:
-                self.edges[edge] = Choice(name, operation)
+                self.edges[edge] = Choice({name: operation})
                 self._entering[target].append((source, edge))
 
     def _maps(self, *inputs: Tensor) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from nas_core import space as algebra
 from nas_core.errors import InputError
 from nas_core.interfaces import SearchSpace
 from nas_core.types import Architecture, Live
@@ -45,6 +46,12 @@ def best_options(space: SearchSpace, scores: Sequence[Sequence[float]]) -> Archi
         on.append(all(on[earlier] and chosen[earlier] in options for earlier, options in decision.active_if))
         chosen.append(max(range(len(row)), key=row.__getitem__) if on[-1] else 0)
     return tuple(chosen)
+
+
+def active_path(space: SearchSpace, architecture: Architecture) -> Live:
+    """Return the one option of each decision that is active, nothing of the others."""
+    on = algebra.active(space, architecture)
+    return tuple((option,) if is_on else () for option, is_on in zip(architecture, on, strict=True))
 
 
 def selected(supernet: nn.Module, build: Callable[[Live], nn.Module], live: Live) -> dict[str, Tensor]:

@@ -19,9 +19,6 @@ class Choice(nn.ModuleDict):
     A supernet has several in a place; they add up.
     """
 
-    def __init__(self, name: str, operation: nn.Module) -> None:
-        super().__init__({name: operation})
-
     def forward(self, x: Tensor) -> Tensor:
         first, *others = self.values()
         y: Tensor = first(x)

@@ -54,6 +54,7 @@ SIGNATURES = {
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "darts": {"channels": 4, "cells": 3},
+    "macro": {"max_layers": 5, "channels": 4},
     "nas-bench-201": {"channels": 4, "cells": 1},
     "table": {"path": str(TABLE)},
 }

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas_core.spaces.nas_bench_201 import NasBench201
+from nas_core.spaces.macro import Macro
 from nas_core.tasks.image import Image
 from nas_core.types import Port, Signature
 
@@ -11,8 +11,9 @@ IMAGES = Signature(inputs=(Port(name="image", shape=(1, 8, 8)),), outputs=(Port(
 
 
 @pytest.fixture
-def space() -> NasBench201:
-    return NasBench201(IMAGES, channels=4, cells=1)
+def space() -> Macro:
+    """A space of few slots, with a depth."""
+    return Macro(IMAGES, max_layers=2, operations=("conv_3x3", "sep_conv_3x3", "max_pool_3x3"), channels=4)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import yaml
 
 from components.sources import read
 from components.spec import NpzSource
+from nas_core.ledger import Ledger
+from nas_core.store import FolderStore
 from tests.e2e.conftest import ROOT, Evernas
 from tests.e2e.specs import changed
 
@@ -69,6 +71,16 @@ def test_recordings_are_packed_as_the_spec_reads_them(tmp_path: Path, environmen
     assert packed["label"].tolist() == [3, 3, 7, 7]
     assert packed["speaker"].tolist() == ["ann", "bob"] * 2
     assert set(packed) == {"audio", "label", "speaker"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["te_nas", "spos"])
+def test_a_supernet_leads_to_a_served_model_and_is_on_record(name: str, evernas: Evernas, tmp_path: Path) -> None:
+    summary = run(evernas, ROOT / "examples" / "weight_sharing" / f"{name}.yaml", None, tmp_path)
+    assert summary["decision"] == "promoted"
+    assert summary["champion"]["test_accuracy"]["mean"] > 0.7
+    entries = Ledger(FolderStore(tmp_path / "latest")).entries({"supernet"})
+    assert [entry.data["kind"] for entry in entries] == [name.replace("_", "-")]
 
 
 @pytest.mark.slow

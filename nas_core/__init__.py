@@ -8,6 +8,7 @@ from nas_core.errors import InputError
 from nas_core.interfaces import (
     BatchEstimator,
     Bounded,
+    Cost,
     Estimator,
     SearchSpace,
     Session,
@@ -36,6 +37,7 @@ __all__ = [
     "BatchEstimator",
     "Bounded",
     "Budget",
+    "Cost",
     "Decision",
     "Estimator",
     "Failure",

@@ -4,6 +4,7 @@ Factories, as the registry names them:
     space        factory(signature, **options) -> SearchSpace
     strategy     factory(space, objectives, seed, **options) -> Strategy
     estimator    factory(space, task, seed, **options) -> Estimator
+    cost         factory(space, task, **options) -> Cost
     stopper      factory(objectives, **options) -> Stopper
     task         factory(signature, splits) -> Task
 Options are keyword-only parameters with a type and a default; they are what a spec may set.
@@ -133,6 +134,36 @@ class BatchEstimator(Protocol):
         ...
 
     def estimate_batch(self, trials: Sequence[Trial]) -> Sequence[Metrics | Failure]: ...
+
+
+class Cost(Protocol):
+    """What an architecture takes of a machine (time, memory, energy), without training it."""
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """The names of what `measure` returns."""
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """Whether a clock or a meter decides, so that measuring again gives another figure."""
+        ...
+
+    def measure(self, architecture: Architecture) -> Metrics:
+        """Return finite figures of the network of `architecture`, which is canonical; weights make no difference.
+
+        `nas_core.failures.InfeasibleError` if it cannot be measured because of what it is.
+        """
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """An estimator that knows beforehand what memory it will take."""
+
+    def peak_memory_mb(self, architecture: Architecture) -> float:
+        """Return the most that the tensors of its training hold at once, in MB of 10^6 bytes; allocates none of it."""
+        ...
 
 
 class Rung(NamedTuple):

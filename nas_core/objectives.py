@@ -32,14 +32,14 @@ def violation(metrics: Metrics, objectives: Sequence[Objective]) -> float:
     total = 0.0
     for objective in objectives:
         if objective.limit is not None:
-            excess = _loss(objective, value(metrics, objective)) - _loss(objective, objective.limit)
+            excess = loss(objective, value(metrics, objective)) - loss(objective, objective.limit)
             total += max(0.0, excess) / (abs(objective.limit) or 1.0)
     return total
 
 
 def key(metrics: Metrics, objectives: Sequence[Objective]) -> Key:
     """Return what to sort by, best first: the violation, the first objective, and ties by the others in order."""
-    return (violation(metrics, objectives), *(_loss(o, value(metrics, o)) for o in objectives))
+    return (violation(metrics, objectives), *(loss(o, value(metrics, o)) for o in objectives))
 
 
 def dominates(a: Metrics, b: Metrics, objectives: Sequence[Objective]) -> bool:
@@ -81,12 +81,13 @@ def hypervolume(trials: Sequence[Trial], objectives: Sequence[Objective], refere
     """
     if len(reference) != len(objectives):
         raise InputError(f"reference: needs {len(objectives)} values, one per objective, got {len(reference)}")
-    corner = tuple(_loss(o, v) for o, v in zip(objectives, reference, strict=True))
+    corner = tuple(loss(o, v) for o, v in zip(objectives, reference, strict=True))
     points = [point[1:] for point, _ in _measured(pareto_front(trials, objectives), objectives) if point[0] == 0]
     return _volume([p for p in points if all(x < r for x, r in zip(p, corner, strict=True))], corner)
 
 
-def _loss(objective: Objective, figure: float) -> float:
+def loss(objective: Objective, figure: float) -> float:
+    """Return `figure` so that less is better; its own inverse."""
     return figure if objective.goal == "min" else -figure
 
 

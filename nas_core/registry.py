@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
 
 from nas_core.errors import InputError, unknown
 
-Group = Literal["spaces", "strategies", "stoppers", "estimators", "tasks"]
+Group = Literal["spaces", "strategies", "stoppers", "estimators", "costs", "tasks"]
 
 _BUILT_IN: dict[Group, dict[str, str]] = {
     "spaces": {
@@ -50,6 +50,13 @@ _BUILT_IN: dict[Group, dict[str, str]] = {
     "estimators": {
         "tabular": "nas_core.estimators.tabular:Tabular",
         "training": "nas_core.estimators.training:Training",
+    },
+    "costs": {
+        "device-latency": "nas_core.costs.device_latency:DeviceLatency",
+        "energy": "nas_core.costs.energy:Energy",
+        "latency": "nas_core.costs.latency:Latency",
+        "memory": "nas_core.costs.memory:Memory",
+        "size": "nas_core.costs.size:Size",
     },
     "tasks": {
         "audio": "nas_core.tasks.audio:Audio",

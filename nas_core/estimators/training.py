@@ -11,6 +11,7 @@ from nas_core import space as algebra
 from nas_core.errors import InputError
 from nas_core.estimators.cost import cost
 from nas_core.estimators.fitting import Fitting, Recipe, mixed, seeded
+from nas_core.footprint import training_peak_mb
 from nas_core.interfaces import SearchSpace, Session, Task
 from nas_core.types import Architecture, Metrics, Trial
 
@@ -22,7 +23,7 @@ class Training:
     that a promoted trial goes on exactly where its parent stopped. Weights and order of rows come from the seed and the
     canonical architecture: twins get the same result, on any worker. The metrics are those of the last epoch, not of
     the best: the best of several noisy figures flatters. Besides the task's they hold `train_loss`, `validation_loss`,
-    `params` and `macs`. `threads` is torch's number of threads, for the whole process. InputError for an option out of
+    `params`, `macs` and `flops`. `threads` is torch's number of threads, for the whole process. InputError for an option out of
     range.
     """
 
@@ -94,6 +95,11 @@ class Training:
                 on_epoch(step, metrics)
         fitting.module.load_state_dict(weights)
         return fitting.module, best
+
+    def peak_memory_mb(self, architecture: Architecture) -> float:
+        """Return what the tensors of the training hold at most, in MB of 10^6 bytes; see `nas_core.footprint`."""
+        canonical = algebra.canonical(self._space, architecture)
+        return training_peak_mb(self._space, self._task, canonical, self._recipe.batch_size)
 
     def _begin(self, architecture: Architecture, device: str) -> tuple[Fitting, dict[str, float]]:
         """Return a fresh network of `architecture`, about to be trained, and what it costs."""

@@ -67,7 +67,12 @@ def export_quickly(module: nn.Module, inputs: Sequence[Tensor], names: Sequence[
     try:
         with quiet():
             torch.onnx.export(
-                module.eval(), tuple(inputs), file, dynamo=False, opset_version=OPSET, input_names=list(names)
+                module.eval(),
+                tuple(inputs),
+                file,  # type: ignore[arg-type]  # a path, says torch, but the exporter of traces takes a file
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=list(names),
             )
     except Exception as error:  # torch has no common error for it
         raise NotExportableError(_one_line(error)) from error

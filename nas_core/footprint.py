@@ -2,9 +2,9 @@
 
 Every storage is counted from when an operation makes it until nothing refers to it any more, as torch's own accounting
 does. That is done for two small batches, operation by operation; what a batch of any other size would hold at the same
-operation follows, since each storage is as large as the batch or does not depend on it. So the estimate costs two steps
-of a few rows. A network whose weights alone are large is run on torch's device `meta` instead, whose tensors have shapes
-and no contents: slower, but nothing is allocated.
+operation follows, since each storage is as large as the batch or does not depend on it. So an estimate takes two steps
+of a few rows. A network whose weights alone are large is run on torch's device `meta` instead, whose tensors have
+shapes and no contents: slower, but nothing is allocated.
 
 What is not seen: the scratch space of single kernels (a convolution on a CPU copies maps into layouts of its own), and
 what an allocator keeps. `RESIDENT` allows for both.
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from nas_core.counting import without_contents
 from nas_core.interfaces import SearchSpace, Task
 from nas_core.types import Architecture
 
@@ -52,7 +53,7 @@ def training_peak_mb(space: SearchSpace, task: Task, architecture: Architecture,
         loss.backward()  # type: ignore[no-untyped-call]  # torch declares it so
 
     rows = min(batch_size, task.rows("train"))
-    moments = _MOMENTS * sum(_size(w) for w in _bare(space, architecture).parameters() if w.requires_grad)
+    moments = _MOMENTS * sum(_size(w) for w in without_contents(space, architecture).parameters() if w.requires_grad)
     return (_peak(space, task, architecture, step, rows) + moments) / MEGABYTE
 
 
@@ -70,7 +71,7 @@ def _peak(
     space: SearchSpace, task: Task, architecture: Architecture, step: Callable[[nn.Module, Batch], None], rows: int
 ) -> float:
     """Return the most bytes that a step of `rows` rows holds."""
-    bare = _bare(space, architecture)
+    bare = without_contents(space, architecture)
     if sum(map(_size, _weights(bare))) > _LARGE:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             return float(_course(bare, _batch(task, rows, "meta"), step).max())
@@ -87,9 +88,7 @@ def _batch(task: Task, rows: int, device: str = "cpu") -> Batch:
     return tuple(t.to(device).clone() for t in inputs), tuple(t.to(device).clone() for t in targets)
 
 
-def _extrapolated(
-    few: tuple[int, NDArray[np.float64]], more: tuple[int, NDArray[np.float64]], rows: int
-) -> float:
+def _extrapolated(few: tuple[int, NDArray[np.float64]], more: tuple[int, NDArray[np.float64]], rows: int) -> float:
     """Return the most bytes at `rows` rows by those at two other numbers of rows, each after every operation."""
     (n, held), (m, held_by_more) = few, more
     if n == m:
@@ -97,12 +96,6 @@ def _extrapolated(
     if len(held) != len(held_by_more):  # a network that does something else for other batches
         held, held_by_more = held.max(keepdims=True), held_by_more.max(keepdims=True)
     return float((held + (held_by_more - held) * (rows - n) / (m - n)).max())
-
-
-def _bare(space: SearchSpace, architecture: Architecture) -> nn.Module:
-    """Return the network without contents."""
-    with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        return space.build(architecture).to("meta")
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
@@ -123,11 +116,11 @@ def _course(module: nn.Module, batch: Batch, step: Callable[[nn.Module, Batch], 
     return np.array(storages.course, dtype=float)
 
 
-class _Storages(TorchDispatchMode):
+class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch is not typed
     """Adds up the storages that exist; `course` is their bytes at first and after each operation."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.course: list[int] = []
         self._now = 0
         self._held: set[int] = set()

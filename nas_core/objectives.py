@@ -23,6 +23,11 @@ def value(metrics: Metrics, objective: Objective) -> float:
     return found
 
 
+def loss(objective: Objective, figure: float) -> float:
+    """Return `figure` so that less is better; its own inverse."""
+    return figure if objective.goal == "min" else -figure
+
+
 def violation(metrics: Metrics, objectives: Sequence[Objective]) -> float:
     """Return by how much `metrics` break the limits: 0 if they keep all.
 
@@ -84,11 +89,6 @@ def hypervolume(trials: Sequence[Trial], objectives: Sequence[Objective], refere
     corner = tuple(loss(o, v) for o, v in zip(objectives, reference, strict=True))
     points = [point[1:] for point, _ in _measured(pareto_front(trials, objectives), objectives) if point[0] == 0]
     return _volume([p for p in points if all(x < r for x, r in zip(p, corner, strict=True))], corner)
-
-
-def loss(objective: Objective, figure: float) -> float:
-    """Return `figure` so that less is better; its own inverse."""
-    return figure if objective.goal == "min" else -figure
 
 
 def _measured(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[tuple[Key, Trial]]:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from components import parts, spending
+from components.placement import admitted
 from components.prepared import Prepared
 from components.spec import LocalRunnerSpec, Spec
 from nas_core import objectives as order
 from nas_core import space as algebra
 from nas_core.checkpoints import Checkpoints
+from nas_core.choosing import SIGNS, Rule, choose
 from nas_core.errors import EvernasError, InputError, OutsideError
+from nas_core.estimators.costed import costed
 from nas_core.interfaces import Rung, Runner, SearchSpace
 from nas_core.ledger import Ledger
 from nas_core.runner import CheckpointStore, LocalRunner
@@ -23,8 +26,6 @@ from nas_core.types import Objective, Status, Trial
 
 SEEN = ("train", "validation")
 """The splits that a search is given; the others do not exist for it."""
-
-_SIGNS = {"min": "<=", "max": ">="}
 
 
 def search(
@@ -56,14 +57,19 @@ def search(
         stopper=parts.build_stopper(spec),
         on_change=lambda trial: on_trial(study, trial),
     )
-    rungs = [Rung(1.0, parts.build_estimator(spec, space, task))]
+    estimator = parts.build_estimator(spec, space, task)
+    costs = parts.build_costs(spec, space, task)
+    rungs = [Rung(1.0, costed(space, estimator, costs, out.resolve() / "_costs"))]
     checkpoints = checkpoints or partial(Checkpoints, out.resolve())
-    _runner(spec, out, name, checkpoints).run(study, rungs, spending.budget(spec.search))
+    budget = spending.budget(spec.search)
+    behind = admitted(spec.search.runner, study, estimator, budget)
+    _runner(spec, out, name, checkpoints).run(behind, rungs, budget)
     result = {
-        **_result(space, study.history, parts.objectives(spec)),
+        **_result(space, study.history, parts.objectives(spec), parts.rule(spec)),
         "exhausted": study.exhausted,
         "spent": spending.spent(spec.search, study.spent),
     }
+    _record(ledger, {"trial": result["trial"], **result["choice"]})
     saved = checkpoints()
     saved.keep(result["front"])
     for number in result["front"]:
@@ -80,14 +86,24 @@ def _runner(spec: Spec, out: Path, name: str, checkpoints: Callable[[], Checkpoi
     return RayRunner(runner, out, name, checkpoints)
 
 
-def _result(space: SearchSpace, history: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str, Any]:
+def _record(ledger: Ledger, choice: dict[str, Any]) -> None:
+    """Record the choice, once: a stage that was killed after it is done again."""
+    before = [entry.data for entry in ledger.entries({"choice"})]
+    if before[-1:] != [choice]:
+        ledger.append("choice", choice)
+
+
+def _result(
+    space: SearchSpace, history: Sequence[Trial], objectives: Sequence[Objective], rule: Rule
+) -> dict[str, Any]:
     own = [trial for trial in history if not trial.origin]
     # Retraining is from scratch, so what got furthest will do where the budget ended before a trial in full.
     furthest = max((trial.fidelity for trial in own if trial.status is Status.OK), default=1.0)
     full = [trial for trial in own if trial.fidelity == furthest]
-    best = order.best(full, objectives)
-    if best is None:
+    choice = choose(full, objectives, rule)
+    if choice is None:
         raise _none(full or own, objectives)
+    best = choice.trial
     return {
         "trial": best.number,
         "fidelity": best.fidelity,
@@ -95,6 +111,7 @@ def _result(space: SearchSpace, history: Sequence[Trial], objectives: Sequence[O
         "architecture_id": algebra.canonical_id(space, best.architecture),
         "decisions": algebra.describe(space, best.architecture),
         "metrics": dict(best.metrics or {}),
+        "choice": choice.why,
         "front": [trial.number for trial in order.pareto_front(full, objectives)],
         "candidates": len(own),
         "statuses": dict(Counter(str(trial.status) for trial in own)),
@@ -108,7 +125,7 @@ def _none(trials: Sequence[Trial], objectives: Sequence[Objective]) -> EvernasEr
     done = [(trial, trial.metrics) for trial in trials if trial.status is Status.OK and trial.metrics is not None]
     if done:
         near, metrics = min(done, key=lambda pair: order.key(pair[1], objectives))
-        limits = ", ".join(f"{o.metric} {_SIGNS[o.goal]} {o.limit:g}" for o in objectives if o.limit is not None)
+        limits = ", ".join(f"{o.metric} {SIGNS[o.goal]} {o.limit:g}" for o in objectives if o.limit is not None)
         have = ", ".join(f"{o.metric} {order.value(metrics, o):g}" for o in objectives)
         return InputError(
             f"search.objectives: none of {len(done)} candidates keeps the limits ({limits}); the nearest, trial "

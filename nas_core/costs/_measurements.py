@@ -26,8 +26,8 @@ def read_measurements(path: Path, space: SearchSpace, column: str) -> dict[Archi
 
     The file is UTF-8 with a header. Architectures stand in a column per decision, which holds the options' names (and
     nothing where the decision is inactive), or in the column `architecture`: a list of option indices such as
-    `[3, 0, 1]`, or the space's own text if it has a `from_string`. Other columns are not looked at. InputError names the
-    line and what is wrong with it: figures must be finite and more than 0, and the decisions those of `space`.
+    `[3, 0, 1]`, or the space's own text if it has a `from_string`. Other columns are not looked at. InputError names
+    the line and what is wrong with it: figures must be finite and more than 0, and the decisions those of `space`.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

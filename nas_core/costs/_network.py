@@ -40,7 +40,9 @@ def first_rows(task: Task, batch: int) -> tuple[Tensor, ...]:
 
 def batch_of(task: Task, batch: int) -> dict[str, NDArray[Any]]:
     """Return `first_rows` as arrays by the names of the task's input ports."""
-    return {port.name: tensor.numpy() for port, tensor in zip(task.signature.inputs, first_rows(task, batch), strict=True)}
+    return {
+        port.name: tensor.numpy() for port, tensor in zip(task.signature.inputs, first_rows(task, batch), strict=True)
+    }
 
 
 def to_onnx(space: SearchSpace, task: Task, architecture: Architecture, batch: int, cost: str) -> bytes:
@@ -51,7 +53,7 @@ def to_onnx(space: SearchSpace, task: Task, architecture: Architecture, batch: i
         return export_quickly(module, inputs, names)
     except NotExportableError as first:
         try:  # the exporter that deploys knows more, and is the one that counts
-            program = export_program(module, first_rows(task, max(batch, 2)), names, "output")
+            program = export_program(_of_any_inputs(module), first_rows(task, max(batch, 2)), names, "output")
         except NotExportableError as second:
             operator = second.operator or first.operator
             raise InfeasibleError(
@@ -62,6 +64,21 @@ def to_onnx(space: SearchSpace, task: Task, architecture: Architecture, batch: i
             ) from second
     model: bytes = program.model_proto.SerializeToString()
     return model
+
+
+def _of_any_inputs(module: nn.Module) -> nn.Module:
+    """Return `module` with the signature that the exporter is told of."""
+    import torch
+
+    class OfAnyInputs(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = module
+
+        def forward(self, *inputs: torch.Tensor) -> Any:
+            return self.network(*inputs)
+
+    return OfAnyInputs().eval()
 
 
 def _repeated(tensor: Tensor, batch: int) -> Tensor:

@@ -26,15 +26,17 @@ class _Kernel(NamedTuple):
 
     def __call__(self, a: Array, b: Array) -> Array:
         """Return the similarities (N, M) of rows a (N, C) and b (M, C)."""
-        products = a @ b.T
+        products: Array = a @ b.T
         if self.kind == "linear":
-            return 1 + products
+            linear: Array = 1 + products
+            return linear
         if self.kind == "pairs":
             pairs: Array = (1 + products) ** 2
             return pairs
         squares = (a**2).sum(1)[:, np.newaxis] + (b**2).sum(1) - 2 * products
         # Main effects go on beyond what was measured; the rest falls back to them.
-        return 1 + products + np.asarray(np.exp(-np.maximum(squares, 0) / (2 * self.reach**2)))
+        near: Array = 1 + products + np.exp(-np.maximum(squares, 0) / (2 * self.reach**2))
+        return near
 
 
 _KERNELS = (_Kernel("linear"), _Kernel("pairs"), *(_Kernel("rbf", reach) for reach in _REACHES))

@@ -9,10 +9,11 @@ from nas_core.interfaces import Task
 
 
 def cost(module: nn.Module, task: Task, split: str) -> dict[str, float]:
-    """Return `params`, the trainable parameters, `macs`, the multiply-accumulates of matrix products for one row, and
-    `flops`, the floating-point operations of these: two each.
+    """Return `params`, `macs` and `flops`, for one row.
 
-    The row is the first of `split`. Leaves the module in eval mode, where one row is enough for batch statistics.
+    `params` are the trainable parameters, `macs` the multiply-accumulates of matrix products and convolutions, `flops`
+    the floating-point operations of these, two each. The row is the first of `split`. Leaves the module in eval mode,
+    where one row is enough for batch statistics.
     """
     inputs, _ = next(iter(task.batches(split, 1)))
     macs = count_macs(module, inputs)

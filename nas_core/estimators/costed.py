@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,7 @@ class CostedBatch:
 
     def estimate_batch(self, trials: Sequence[Trial]) -> Sequence[Metrics | Failure]:
         """Measure the costs of all, then estimate those that could be measured."""
-        costs = [attempt(lambda trial=trial: self._bill.of(trial.architecture)) for trial in trials]
+        costs = [attempt(partial(self._bill.of, trial.architecture)) for trial in trials]
         measured = [trial for trial, cost in zip(trials, costs, strict=True) if not isinstance(cost, Failure)]
         outcomes = iter(self._estimator.estimate_batch(measured) if measured else ())
         return [cost if isinstance(cost, Failure) else _joined(cost, next(outcomes)) for cost in costs]

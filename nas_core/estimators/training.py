@@ -23,8 +23,8 @@ class Training:
     that a promoted trial goes on exactly where its parent stopped. Weights and order of rows come from the seed and the
     canonical architecture: twins get the same result, on any worker. The metrics are those of the last epoch, not of
     the best: the best of several noisy figures flatters. Besides the task's they hold `train_loss`, `validation_loss`,
-    `params`, `macs` and `flops`. `threads` is torch's number of threads, for the whole process. InputError for an option out of
-    range.
+    `params`, `macs` and `flops`. `threads` is torch's number of threads, for the whole process. InputError for an
+    option out of range.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ def test_the_chosen_one(whole: Run, chosen: int) -> None:
         f"Trial {chosen} of run one, architecture {search['architecture_id']}",
         "by the strategy asha (eta 2, min_fidelity 0.25), seed 3.",
         "It was to be trained with 100 % of the full effort.",
-        "Chosen: the best by the objectives of those that keep all limits.",
+        "Chosen: the best by accuracy (",
         "Fairness audit: inconclusive, by accuracy.",
         "Gate serving: passed",
         "the first of its name.",

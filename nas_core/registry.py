@@ -129,3 +129,9 @@ def options(factory: Callable[..., Any]) -> list[Option]:
 def summary(group: Group, name: str) -> str:
     """Return the first line of the docstring of `name`."""
     return (inspect.getdoc(load(group, name)) or "").partition("\n")[0]
+
+
+def remarks(group: Group, name: str) -> dict[str, str]:
+    """Return what `name` says of itself besides: what an architecture `takes`, and the `reference` that it follows."""
+    factory = load(group, name)
+    return {key: value for key in ("takes", "reference") if isinstance(value := getattr(factory, key, None), str)}

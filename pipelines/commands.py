@@ -214,12 +214,17 @@ def show_parts(group: str, *, as_json: bool) -> None:
     known = registry.group(group)
     parts = {name: registry.summary(known, name) for name in registry.names(known)}
     options = {name: _defaults(registry.options(registry.load(known, name))) for name in parts}
+    remarks = {name: registry.remarks(known, name) for name in parts}
     if as_json:
-        _print_json({name: {"summary": text, "options": options[name]} for name, text in parts.items()})
+        _print_json(
+            {name: {"summary": text, **remarks[name], "options": options[name]} for name, text in parts.items()}
+        )
         return
-    table = Table("name", "what it is", "options and their defaults")
+    columns = [key for key in ("takes", "reference") if any(key in each for each in remarks.values())]
+    table = Table("name", "what it is", *columns, "options and their defaults")
     for name, text in parts.items():
-        table.add_row(name, text, "\n".join(f"{key}: {value}" for key, value in options[name].items()))
+        shown = "\n".join(f"{key}: {value}" for key, value in options[name].items())
+        table.add_row(name, text, *(remarks[name].get(key, "") for key in columns), shown)
     Console().print(table)
 
 

@@ -103,7 +103,8 @@ def replay(run: Run, number: int, on_report: OnReport = lambda _number, _step, _
     number of the trial that runs, its step and its metrics.
 
     IntegrityError names the prepared data that is not what the ledger recorded. InputError for a trial that has no end,
-    or was lost with its worker: there is nothing to compare with.
+    was not started, or was lost with its worker: there is nothing to compare with. What a clock decides is not
+    compared.
     """
     entries = list(Ledger(run.store).entries())
     history = read_history(entries)
@@ -111,6 +112,8 @@ def replay(run: Run, number: int, on_report: OnReport = lambda _number, _step, _
     if not 0 <= number < len(trials) or trials[number].origin:
         raise InputError(f"trial {number}: run {run.id} has not tried it; it has {len(trials)} trials")
     recorded = trials[number]
+    if recorded.status is Status.INFEASIBLE and not recorded.cost_seconds:
+        raise InputError(f"trial {number}: was not started ({recorded.error}), so there is nothing to replay")
     if recorded.status in (Status.PENDING, Status.LOST):
         why = f"was lost ({recorded.error})" if recorded.status is Status.LOST else "has no end on record"
         raise InputError(f"trial {number}: {why}, so there is nothing to compare with; replay another")

@@ -23,6 +23,8 @@ class DeviceLatency:
     InputError for a file that is not whole, or is of another space.
     """
 
+    takes = "a look-up, or a prediction"
+    reference = "Rasmussen and Williams 2006, section 5.4.2"
     timed = False
 
     def __init__(

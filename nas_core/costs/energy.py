@@ -31,23 +31,26 @@ class Energy:
     `source: rapl` runs the exported network with ONNX Runtime on one thread for `seconds` and reads the processor's
     meter, which counts all that runs on it, idle or not. `model` counts multiply-accumulates and bytes of memory
     traffic and prices them by published figures; that orders architectures, but is no bill. `auto` takes the meter if
-    there is one; where machines of both kinds work on one search, choose, for the two do not compare. InputError for
-    an option out of range, or for `rapl` without a meter; InfeasibleError for a network that cannot be exported.
+    there is one in `powercap`; where machines of both kinds work on one search, choose, for the two do not compare.
+    InputError for an option out of range, or for `rapl` without a meter; InfeasibleError for a network that cannot be
+    exported.
     """
 
+    takes = "a forward pass without contents; by the meter an export and `seconds`"
+    reference = "Horowitz 2014; RAPL; Ember 2025"
     metrics = ("energy_j", "co2_g")
 
     def __init__(
         self,
         space: SearchSpace,
         task: Task,
+        powercap: Path = POWERCAP,
         *,
         source: Literal["auto", "rapl", "model"] = "auto",
         batch: int = 1,
         rows: int = 1_000_000,
         grid: float = 473.0,
         seconds: float = 2.0,
-        powercap: Path = POWERCAP,
     ) -> None:
         at_least_1("batch", batch)
         at_least_1("rows", rows)

@@ -36,6 +36,8 @@ class Latency:
     InfeasibleError for a network that cannot be exported to ONNX; InputError for an option out of range.
     """
 
+    takes = "an export, and 550 predictions"
+    reference = "ONNX Runtime"
     metrics = ("latency_ms", "latency_ms_spread")
     timed = True
 

@@ -15,6 +15,7 @@ class Memory:
     option below 1.
     """
 
+    takes = "training steps of two and of four rows"
     metrics = ("peak_memory_mb", "inference_memory_mb")
     timed = False
 

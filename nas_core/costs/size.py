@@ -25,6 +25,8 @@ class Size:
     are millions.
     """
 
+    takes = "a forward pass of one row"
+    reference = "ONNX Runtime, static quantisation"
     metrics = ("model_size_mb",)
     timed = False
 

@@ -27,6 +27,9 @@ class Training:
     option out of range.
     """
 
+    takes = "a training of `epochs` epochs"
+    reference = "AdamW: Loshchilov and Hutter 2019"
+
     def __init__(
         self,
         space: SearchSpace,

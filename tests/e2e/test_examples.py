@@ -19,7 +19,7 @@ from components.spec import NpzSource
 from tests.e2e.conftest import ROOT, Evernas
 from tests.e2e.specs import changed
 
-EXAMPLES = {"fashion_mnist": None, "questions": "trec", "spoken_digits": "fsdd_small.npz"}
+EXAMPLES = {"fashion_mnist": None, "small_and_fast": None, "questions": "trec", "spoken_digits": "fsdd_small.npz"}
 """Each example, and which of the real data sets it is given."""
 
 SMALL: dict[str, Any] = {
@@ -42,9 +42,9 @@ def run(evernas: Evernas, spec: Path, source: Path | None, root: Path) -> dict[s
 def test_a_small_cycle_ends_with_a_served_model(name: str, evernas: Evernas, data: Path, tmp_path: Path) -> None:
     """Promoted means: better than the classes' shares, and raw rows were answered over HTTP as torch answers them."""
     spec = yaml.safe_load((ROOT / "examples" / name / "spec.yaml").read_text())
-    epochs = {"fashion_mnist": 1, "questions": 2, "spoken_digits": 8}[name]
+    epochs = {"fashion_mnist": 1, "small_and_fast": 1, "questions": 2, "spoken_digits": 8}[name]
     changes = {**SMALL, "retrain.options": {"epochs": epochs}, "retrain.space": {}}
-    if name == "fashion_mnist":
+    if name in ("fashion_mnist", "small_and_fast"):
         changes["search.space.channels"] = 4
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(changed(spec, changes)))

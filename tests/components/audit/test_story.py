@@ -76,6 +76,19 @@ def test_the_chosen_one(whole: Run, chosen: int) -> None:
         assert line in words
 
 
+def test_the_rule_s_reason_is_told_with_its_entry(whole: Run, chosen: int) -> None:
+    told = story(whole, chosen)
+    found = entry(whole, told["choice"]["entry"])
+    assert (found.kind, found.hash) == ("choice", told["choice"]["hash"])
+    assert found.data["trial"] == chosen
+    assert f"Chosen: {found.data['text']}." in tell(told)
+    assert f"{found.hash}  choice" in tell(told)
+    beaten = next(
+        number for number in range(24) if number != chosen and story(whole, number)["standing"]["verdict"] == "beaten"
+    )
+    assert f"That one is {found.data['text']}." in tell(story(whole, beaten))
+
+
 def test_one_that_led_to_the_chosen_one(whole: Run, chosen: int) -> None:
     parent = story(whole, chosen)["parents"][0]["trial"]
     told = story(whole, parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import pairwise
 from threading import Thread
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_one_measures_at_a_time() -> None:
         thread.join()
     spans.sort()
     assert len(spans) == 4
-    assert all(ended <= began for (_, ended), (began, _) in zip(spans, spans[1:], strict=False))
+    assert all(ended <= began for (_, ended), (began, _) in pairwise(spans))
 
 
 @pytest.mark.parametrize(

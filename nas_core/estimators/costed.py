@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,10 +58,7 @@ class Bill:
     def _measured(self, canonical: Architecture, kept: Path | None) -> dict[str, float]:
         found = finite({name: figure for cost in self._costs for name, figure in cost.measure(canonical).items()})
         if kept:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            temporary = kept.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps(found), encoding="utf-8")
-            temporary.replace(kept)
+            _write(kept, found)
         return found
 
 
@@ -135,5 +133,14 @@ class _Telling:
 def _read(kept: Path | None) -> dict[str, float] | None:
     try:
         return dict(json.loads(kept.read_text(encoding="utf-8"))) if kept else None
-    except FileNotFoundError:
+    except OSError:
         return None
+
+
+def _write(kept: Path, found: Metrics) -> None:
+    """Keep `found` as a whole file or none; a machine that cannot see the folder measures for itself."""
+    temporary = kept.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(found), encoding="utf-8")
+        temporary.replace(kept)

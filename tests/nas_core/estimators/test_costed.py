@@ -104,6 +104,13 @@ def test_what_one_process_measured_another_need_not(tmp_path: Path) -> None:
     assert (first.asked, second.asked) == ([(8,)], [])
 
 
+def test_a_folder_that_cannot_be_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    estimator = costed(Ten(), Cheap(), [Weighed()], tmp_path / "file" / "costs")
+    assert isinstance(estimator, BatchEstimator)
+    assert estimator.estimate_batch([trial(8)]) == [{"grams": 8.0, "accuracy": 0.5}]
+
+
 def test_without_costs_the_estimator_is_what_it_was() -> None:
     inner = Cheap()
     assert costed(Ten(), inner, []) is inner

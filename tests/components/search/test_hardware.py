@@ -134,3 +134,16 @@ def test_a_plugin_s_cost_may_measure_anything(tumour: Tumour, monkeypatch: pytes
     spec = tumour(costs=[{"kind": "beauty"}], objectives=[ACCURACY, {"metric": "grace", "goal": "max"}])
     assert list(broken_rules(spec)) == []
     registry.targets.cache_clear()
+
+
+@pytest.mark.slow
+def test_costs_and_places_on_ray(tumour: Tumour, prepared: Path, tmp_path: Path) -> None:
+    """Workers measure, and what would not fit gets no worker."""
+    costs = [{"kind": "latency", "repeats": 5}, {"kind": "size"}]
+    objectives = [ACCURACY, {"metric": "latency_ms", "goal": "min"}]
+    search_keys: dict[str, Any] = {"costs": costs, "objectives": objectives, "budget": {"trials": 3}}
+    found = play(tumour(**search_keys, runner={"kind": "ray"}), prepared, tmp_path / "fits")
+    assert found["statuses"] == {"ok": 3}
+    assert found["metrics"]["latency_ms"] > 0
+    with pytest.raises(EvernasError, match=r"3 infeasible\); the first ended with: oom: .* its place has 1 MB"):
+        play(tumour(**search_keys, runner={"kind": "ray", "memory_mb": 1}), prepared, tmp_path / "fits-not")

@@ -64,6 +64,12 @@ def pareto_front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> li
     return [trial for trial in trials if id(trial) in chosen]
 
 
+def undominated(points: Sequence[Metrics], by: Sequence[Metrics], objectives: Sequence[Objective]) -> list[bool]:
+    """Tell for each of `points` whether none of the metrics `by` constraint-dominates it."""
+    keys = [key(metrics, objectives) for metrics in by]
+    return [not any(_dominates(other, own) for other in keys) for own in (key(p, objectives) for p in points)]
+
+
 def best(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial | None:
     """Return the ok trial within all limits that is best by the first objective, ties by the others, then the earliest.
 

@@ -45,6 +45,7 @@ _BUILT_IN: dict[Group, dict[str, str]] = {
     },
     "stoppers": {
         "asha": "nas_core.stoppers.asha:ASHA",
+        "curve": "nas_core.stoppers.curve:Curve",
         "median": "nas_core.stoppers.median:Median",
     },
     "estimators": {

@@ -59,6 +59,15 @@ class Bounded(SearchSpace, Protocol):
         ...
 
 
+@runtime_checkable
+class Scalable(SearchSpace, Protocol):
+    """A space whose networks can be made narrower, all in the same way."""
+
+    def scaled(self, share: float) -> SearchSpace:
+        """Return a space of the same decisions whose networks have about `share`, in (0, 1], of the channels."""
+        ...
+
+
 class Strategy(Protocol):
     """Decides what to evaluate next, from the history alone."""
 
@@ -164,6 +173,27 @@ class Task(Protocol):
 
     def metrics(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> dict[str, float]:
         """Return the metrics of all rows at once (`accuracy`, `log_loss` ... per output)."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Task, Protocol):
+    """A task that can do with a part of its training rows."""
+
+    def sample(self, share: float, seed: int) -> Task:
+        """Return the task with `share`, in (0, 1], of the rows of `train`, drawn by `seed`; the others are as they are.
+
+        Each class keeps its share of the rows, and one row at least. Of one seed, a smaller sample is part of a larger.
+        """
+        ...
+
+
+@runtime_checkable
+class Resizable(Task, Protocol):
+    """A task whose inputs have a resolution."""
+
+    def resized(self, share: float) -> Task:
+        """Return the task with inputs of `share`, in (0, 1], of their height and width, in all splits."""
         ...
 
 

@@ -35,7 +35,7 @@ _LEAST = 1e-5
 
 
 class Basis(NamedTuple):
-    """The shapes (G,) of all families at steps (T,): a curve is `one` w + `two` v + `fixed`, with w its figure at the end.
+    """The shapes (G,) of all families at steps (T,): a curve is `one` w + `two` v + `fixed`, w its figure at the end.
 
     `two` and `fixed` are 0 at the end, and v is the change from the first step to it; a family without such a term has
     0. `family` (G,) is the index of each shape's family, `prior` (G,) the logarithm of its prior probability: families
@@ -70,9 +70,7 @@ def extrapolate(steps: Sequence[int], figures: Sequence[float], last: int, scale
     found = _posterior(basis, y, unit)
     kept = found.evidence > found.evidence.max() + np.log(_LEAST)
     weights = np.exp(found.evidence[kept] - found.evidence.max())
-    return Forecast(
-        weights / weights.sum(), y[-1] + unit * found.mean[kept], unit * np.sqrt(found.variance[kept])
-    )
+    return Forecast(weights / weights.sum(), y[-1] + unit * found.mean[kept], unit * np.sqrt(found.variance[kept]))
 
 
 def family_weights(
@@ -133,7 +131,7 @@ def basis(steps: tuple[int, ...], last: int) -> Basis:
 
 
 def _shapes(family: Family, x: Array, end: float) -> tuple[Array, Array, Array]:
-    """Return `one`, `two` and `fixed` of the shapes of `family`, without those that say nothing between x = 1 and `end`.
+    """Return `one`, `two` and `fixed` of the shapes of `family` that say something between x = 1 and `end`.
 
     What does not move there is no curve, and what moves by more than a factor of 1,000 is none that is learned.
     """

@@ -55,7 +55,9 @@ FAMILIES: Mapping[str, Family] = {
         lambda last: (_between(0.1, 3 * last, 8), _between(0.1, 8, 12)),
     ),
     # log(a log x + b), that is log b + log(1 + (a / b) log x)
-    "log log linear": Family("shifted", lambda x, rate: np.log1p(rate * np.log(x)), lambda _: (_between(0.01, 10, 20),)),
+    "log log linear": Family(
+        "shifted", lambda x, rate: np.log1p(rate * np.log(x)), lambda _: (_between(0.01, 10, 20),)
+    ),
     # a / (1 + (x / e^b)^c)
     "log power": Family("scaled", _log_power, lambda last: (_between(0.05, 4 * last, 10), _both(_between(0.2, 5, 8)))),
     # alpha - (alpha - beta) / (1 + (kappa x)^delta)

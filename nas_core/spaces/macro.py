@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from nas_core import space as algebra
 from nas_core.spaces._graph import Edge, graph_features
 from nas_core.spaces._images import check_one_image
-from nas_core.spaces._options import check, check_names, is_count, names, numbers
+from nas_core.spaces._options import check, check_names, is_count, names, numbers, scaled
 from nas_core.types import Architecture, Decision, Signature
 
 if TYPE_CHECKING:
@@ -90,6 +91,12 @@ class Macro:
         figures = graph_features(edges, [*self._operations, "skip"], sources=(0,), target=len(layers))
         del figures["identity"]  # every layer has weights
         return {"layers": float(len(layers)), **figures}
+
+    def scaled(self, share: float) -> Macro:
+        """Return the same networks with `share` of the channels; see `nas_core.interfaces.Scalable`."""
+        other = copy(self)
+        vars(other).update(_channels=scaled(self._channels, share))
+        return other
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network of `architecture`, initialised by torch's global generator."""

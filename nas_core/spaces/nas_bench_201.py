@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import cache
 from itertools import chain, permutations, product
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,7 @@ from nas_core import space as algebra
 from nas_core.errors import InputError, unknown
 from nas_core.spaces._graph import Edge, graph_features
 from nas_core.spaces._images import check_one_image
-from nas_core.spaces._options import check, is_count
+from nas_core.spaces._options import check, is_count, scaled
 from nas_core.types import Architecture, Decision, Signature
 
 if TYPE_CHECKING:
@@ -86,6 +87,12 @@ class NasBench201:
             if option != _NONE and (operation := _OPERATIONS[option])
         ]
         return graph_features(edges, _NAMES[1:], sources=[0], target=3)
+
+    def scaled(self, share: float) -> NasBench201:
+        """Return the same cells with `share` of the channels; see `nas_core.interfaces.Scalable`."""
+        other = copy(self)
+        vars(other).update(_channels=scaled(self._channels, share))
+        return other
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network of `architecture`, initialised by torch's global generator."""

@@ -123,3 +123,13 @@ def options(factory: Callable[..., Any]) -> list[Option]:
 def summary(group: Group, name: str) -> str:
     """Return the first line of the docstring of `name`."""
     return (inspect.getdoc(load(group, name)) or "").partition("\n")[0]
+
+
+ABOUT = ("cost", "reference")
+"""What a part may say of itself besides: class attributes, each one text."""
+
+
+def about(group: Group, name: str) -> dict[str, str]:
+    """Return what `name` says of itself under the names in `ABOUT`."""
+    factory = load(group, name)
+    return {key: told for key in ABOUT if isinstance(told := getattr(factory, key, None), str)}

@@ -114,8 +114,8 @@ class Training:
         """Train for all epochs; return the network of the best one, in eval mode on `device`, and its metrics.
 
         The best has the least validation loss: what is trained to be deployed shall not suffer from too many epochs
-        (early stopping: Prechelt 1998). `data` and `samples` have no say. `on_epoch` is called with the number of epochs
-        done and the metrics after them.
+        (early stopping: Prechelt 1998). `data` and `samples` have no say. `on_epoch` is called with the number of
+        epochs done and the metrics after them.
         """
         fitting, figures = self._full(architecture, device)
         best: dict[str, float] = {}

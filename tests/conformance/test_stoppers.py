@@ -197,6 +197,7 @@ def test_options_are_typed_and_have_defaults_and_it_says_what_it_is(name: str) -
     factory = registry.load("stoppers", name)
     assert registry.summary("stoppers", name).endswith(".")
     assert inspect.getdoc(factory)
+    assert registry.about("stoppers", name).keys() == {"cost", "reference"}
     for option in registry.options(factory):
         assert option.type in {int, float, str, bool}
         assert isinstance(option.default, option.type)

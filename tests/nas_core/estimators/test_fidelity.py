@@ -276,7 +276,7 @@ def test_what_cannot_be_is_named(space: Chain, adult: Tabular, options: dict[str
 def test_a_space_of_one_width_is_named(adult: Tabular) -> None:
     port = Port(name="text", shape=(6,), dtype="int64", classes=9)
     texts = TextChain(Signature(inputs=(port,), outputs=adult.signature.outputs))
-    with pytest.raises(InputError, match="fidelity: width needs a space whose networks .*, and TextChain has no such"):
+    with pytest.raises(InputError, match=r"fidelity: width needs a space whose networks .*, and TextChain has no such"):
         Training(texts, adult, 0, fidelity=["width"])
 
 

@@ -23,15 +23,18 @@ from nas_core.errors import InputError
 
 Array = NDArray[np.float64]
 
-NOISES = np.geomspace(0.003, 1, 9)
+NOISES = np.geomspace(0.004, 1, 6)
 """Standard deviations of the noise, in units of `scale`, each as likely as the other."""
 
 AHEAD, ACROSS = 0.3, 1.0
 """Prior standard deviations, in units of `scale`: of the figure at the last step around the newest one, and of the
 change from the first step to the last around 0."""
 
-_LEAST = 1e-5
-"""A component's weight, as a share of the largest, below which it is left out; and a shape's least movement."""
+_LEAST_WEIGHT = 1e-7
+"""Of a component, as a share of the largest; lighter ones are left out."""
+
+_LEAST_MOVE = 1e-5
+"""Of a shape between the ends, as a share of where it begins."""
 
 
 class Basis(NamedTuple):
@@ -68,7 +71,7 @@ def extrapolate(steps: Sequence[int], figures: Sequence[float], last: int, scale
     """
     y, unit, basis = _prepared(steps, figures, last, scale)
     found = _posterior(basis, y, unit)
-    kept = found.evidence > found.evidence.max() + np.log(_LEAST)
+    kept = found.evidence > found.evidence.max() + np.log(_LEAST_WEIGHT)
     weights = np.exp(found.evidence[kept] - found.evidence.max())
     return Forecast(weights / weights.sum(), y[-1] + unit * found.mean[kept], unit * np.sqrt(found.variance[kept]))
 
@@ -143,6 +146,6 @@ def _shapes(family: Family, x: Array, end: float) -> tuple[Array, Array, Array]:
         return (g / at_end)[tame], np.zeros_like(g)[tame], np.zeros_like(g)[tame]
     if family.kind == "shifted":
         return np.ones_like(g), np.zeros_like(g), g - at_end
-    moves = (np.abs(at_end - first) > _LEAST * np.abs(first)).ravel()
+    moves = (np.abs(at_end - first) > _LEAST_MOVE * np.abs(first)).ravel()
     two = (g[moves] - at_end[moves]) / (at_end - first)[moves]
     return np.ones_like(two), two, np.zeros_like(two)

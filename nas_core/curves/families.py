@@ -47,44 +47,44 @@ def _both(values: Array) -> Array:
 
 FAMILIES: Mapping[str, Family] = {
     # c - a x^-alpha
-    "pow3": Family("affine", lambda x, alpha: -_power(x, -alpha), lambda _: (_between(0.05, 5, 20),)),
+    "pow3": Family("affine", lambda x, alpha: -_power(x, -alpha), lambda _: (_between(0.05, 5, 50),)),
     # c - (a x + b)^-alpha, that is c - a^-alpha (x + b / a)^-alpha
     "pow4": Family(
         "affine",
         lambda x, shift, alpha: -_power(x + shift, -alpha),
-        lambda last: (_between(0.1, 3 * last, 8), _between(0.1, 8, 12)),
+        lambda last: (_between(0.1, 3 * last, 10), _between(0.1, 8, 16)),
     ),
     # log(a log x + b), that is log b + log(1 + (a / b) log x)
     "log log linear": Family(
-        "shifted", lambda x, rate: np.log1p(rate * np.log(x)), lambda _: (_between(0.01, 10, 20),)
+        "shifted", lambda x, rate: np.log1p(rate * np.log(x)), lambda _: (_between(0.01, 10, 50),)
     ),
     # a / (1 + (x / e^b)^c)
-    "log power": Family("scaled", _log_power, lambda last: (_between(0.05, 4 * last, 10), _both(_between(0.2, 5, 8)))),
+    "log power": Family("scaled", _log_power, lambda last: (_between(0.05, 4 * last, 18), _both(_between(0.2, 5, 12)))),
     # alpha - (alpha - beta) / (1 + (kappa x)^delta)
     "MMF": Family(
         "affine",
         lambda x, rate, power: -1 / (1 + _power(rate * x, power)),
-        lambda last: (_between(0.25 / last, 10, 12), _between(0.3, 5, 10)),
+        lambda last: (_between(0.25 / last, 10, 18), _between(0.3, 5, 12)),
     ),
     # c - e^(-a x + b)
-    "exp3": Family("affine", lambda x, rate: -np.exp(-rate * x), lambda last: (_between(0.2 / last, 4, 20),)),
+    "exp3": Family("affine", lambda x, rate: -np.exp(-rate * x), lambda last: (_between(0.2 / last, 4, 50),)),
     # c - e^(-a x^alpha + b)
     "exp4": Family(
         "affine",
         lambda x, rate, power: -np.exp(-rate * _power(x, power)),
-        lambda _: (_between(0.05, 5, 12), _between(0.1, 2, 10)),
+        lambda _: (_between(0.05, 5, 16), _between(0.1, 2, 12)),
     ),
     # alpha - (alpha - beta) e^(-kappa x^delta)
     "Janoschek": Family(
         "affine",
         lambda x, rate, power: -np.exp(-rate * _power(x, power)),
-        lambda last: (_between(0.1 / last, 4, 12), _between(0.3, 3, 8)),
+        lambda last: (_between(0.1 / last, 4, 20), _between(0.3, 3, 12)),
     ),
     # alpha - (alpha - beta) e^(-(kappa x)^delta)
     "Weibull": Family(
         "affine",
         lambda x, rate, power: -np.exp(-_power(rate * x, power)),
-        lambda last: (_between(0.3 / last, 4, 12), _between(0.3, 5, 10)),
+        lambda last: (_between(0.3 / last, 4, 18), _between(0.3, 5, 14)),
     ),
     # c - a / log(x + 1)
     "ilog2": Family("affine", lambda x: -1 / np.log(x + 1), lambda _: ()),
@@ -92,12 +92,12 @@ FAMILIES: Mapping[str, Family] = {
     "vapour pressure": Family(
         "scaled",
         lambda x, inverse, power: np.exp(inverse / x + power * np.log(x)),
-        lambda _: (np.linspace(-2, 2, 11), np.linspace(-0.5, 0.5, 11)),
+        lambda _: (np.linspace(-2, 2, 21), np.linspace(-0.5, 0.5, 21)),
     ),
     # ymax x^eta / (kappa^eta + x^eta)
     "Hill3": Family(
         "scaled",
         lambda x, middle, power: 1 / (1 + _power(middle / x, power)),
-        lambda last: (_between(0.05, 4 * last, 10), _between(0.2, 5, 10)),
+        lambda last: (_between(0.05, 4 * last, 20), _between(0.2, 5, 14)),
     ),
 }

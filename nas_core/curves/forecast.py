@@ -31,7 +31,7 @@ class Forecast:
 
     def above(self, figure: float) -> float:
         """Return the probability of more than `figure`."""
-        return float(self.weights @ ndtr((self.means - figure) / self.sds))
+        return min(1.0, float(self.weights @ ndtr((self.means - figure) / self.sds)))  # rounded, it may be more
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
         """Return `n` draws."""

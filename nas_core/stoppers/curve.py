@@ -89,15 +89,18 @@ class Curve:
             if len(set(course.losses)) == 1 and len(self._objectives) > 1:
                 draws[objective.metric] = [-sign * course.losses[-1]] * _DRAWS
                 continue
-            forecast = self._corrected(index, trial, ended, step, last)
+            forecast = self.forecast(trial, ended, step, last, index)
             if len(self._objectives) == 1:
                 return forecast.above(sign * (front[0].metrics or {})[objective.metric])
             draws[objective.metric] = (sign * forecast.sample(rng, _DRAWS)).tolist()
         futures = [dict(zip(draws, values, strict=True)) for values in zip(*draws.values(), strict=True)]
         return sum(undominated(futures, [other.metrics or {} for other in front], self._objectives)) / _DRAWS
 
-    def _corrected(self, index: int, trial: Trial, ended: Sequence[Trial], step: int, last: int) -> Forecast:
-        """Return the forecast of one objective's gain, the negative loss, as ended trials teach to make it."""
+    def forecast(self, trial: Trial, ended: Sequence[Trial], step: int, last: int, index: int = 0) -> Forecast:
+        """Return the forecast of `trial` at `last` from its reports up to `step`, corrected by those of `ended`.
+
+        It is of objective `index`, as a gain: the metric, its negative if less is better.
+        """
         forecast = _forecast(self._courses[index].of(trial), step, last)
         found = [self._error(index, other, step, last) for other in ended]
         errors = [error for error in found if error is not None]

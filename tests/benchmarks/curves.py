@@ -25,16 +25,17 @@ from rich.console import Console
 from rich.table import Table
 
 from nas_core import registry
-from nas_core.curves import extrapolate
+from nas_core.curves import Forecast, extrapolate
 from nas_core.curves.ensemble import basis
 from nas_core.errors import EvernasError
 from nas_core.interfaces import Rung, SearchSpace, Session, Stopper
 from nas_core.ledger import Ledger
 from nas_core.objectives import best
 from nas_core.runner import LocalRunner
+from nas_core.stoppers.curve import Curve
 from nas_core.store import MemoryStore
 from nas_core.study import LedgerStudy
-from nas_core.types import Architecture, Budget, Decision, Metrics, Objective, Proposal, Trial
+from nas_core.types import Architecture, Budget, Decision, Metrics, Objective, Proposal, Status, Trial
 
 METHODS = ("curve", "asha", "median")
 SHARES = (0.2, 0.35, 0.5, 0.75)
@@ -106,21 +107,36 @@ def methods(curves: Sequence[Trained], seeds: int) -> dict[str, Any]:
 def forecasts(curves: Sequence[Trained]) -> dict[str, dict[str, float]]:
     """Return, for forecasts of the last accuracy from a share of the epochs, how far off and how sure they are.
 
-    `coverage` is the share of curves that end within the central 90 % of their forecast.
+    `coverage` is the share of curves that end within the central 90 % of their forecast; `corrected` the same of the
+    stopper's forecast, which all other curves have corrected.
     """
     accuracy = figures(curves, "accuracy")
     last = accuracy.shape[1]
+    trials = [finished(number, each) for number, each in enumerate(curves)]
+    stopper = Curve([Objective(metric="accuracy", goal="max")])
     told = {}
     for seen in sorted({max(2, round(share * last)) for share in SHARES}):
         made = [extrapolate(range(1, seen + 1), curve[:seen], last) for curve in accuracy]
-        ranks = np.array([forecast.above(end) for forecast, end in zip(made, accuracy[:, -1], strict=True)])
+        better = [stopper.forecast(t, [o for o in trials if o is not t], seen, last) for t in trials]
         errors = np.array([forecast.mean for forecast in made]) - accuracy[:, -1]
         told[str(seen)] = {
             "rmse": float(np.sqrt((errors**2).mean())),
             "sd": float(np.mean([forecast.sd for forecast in made])),
-            "coverage": float(((ranks > 0.05) & (ranks < 0.95)).mean()),
+            "coverage": held(made, accuracy[:, -1]),
+            "corrected": held(better, accuracy[:, -1]),
         }
     return told
+
+
+def finished(number: int, each: Trained) -> Trial:
+    """Return the trial that a training in full is."""
+    curve = tuple(enumerate(each.curve, start=1))
+    return Trial(number=number, architecture=(number,), status=Status.OK, curve=curve, metrics=each.curve[-1])
+
+
+def held(made: Sequence[Forecast], ends: Sequence[float] | np.ndarray) -> float:
+    """Return the share of `ends` within the central 90 % of their forecasts."""
+    return float(np.mean([0.05 < forecast.above(end) < 0.95 for forecast, end in zip(made, ends, strict=True)]))
 
 
 def fit_milliseconds(lengths: Sequence[int] = (10, 50, 100), repeats: int = 50) -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,21 +17,34 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from components.spec import Part, Spec
 from components.spec_errors import Problem, problems_of
+from components.yaml_lines import Location
 from nas_core import registry
 from nas_core.errors import InputError, unknown
 from nas_core.registry import Group
 from nas_core.types import Objective, Signature
 
 if TYPE_CHECKING:
-    from nas_core.interfaces import BatchEstimator, Estimator, SearchSpace, Stopper, Strategy, Task, Trainer
+    from nas_core.choosing import Rule
+    from nas_core.interfaces import (
+        BatchEstimator,
+        Cost,
+        Estimator,
+        SearchSpace,
+        Stopper,
+        Strategy,
+        SupernetTraining,
+        Task,
+        Trainer,
+    )
 
 GROUPS: dict[str, Group] = {
     "space": "spaces",
     "strategy": "strategies",
     "stopper": "stoppers",
     "estimator": "estimators",
+    "supernet": "supernets",
 }
-"""The keys of `search` that name a part, and where its kind is registered; without a stopper trials run to the end."""
+"""The keys of `search` that name a part, and where its kind is registered; a stopper and a supernet are optional."""
 
 
 class _Options(BaseModel):
@@ -97,12 +110,21 @@ def named_parts(spec: Spec) -> dict[str, Part]:
     return {key: part for key in GROUPS if (part := getattr(spec.search, key)) is not None}
 
 
+def located_parts(spec: Spec) -> Iterator[tuple[Location, Group, Part]]:
+    """Yield all parts of the spec's search with where they stand and what they are."""
+    for key, part in named_parts(spec).items():
+        yield ("search", key), GROUPS[key], part
+    for index, part in enumerate(spec.search.costs):
+        yield ("search", "costs", index), "costs", part
+
+
 def grounded(spec: Spec, base: Path) -> Spec:
     """Return `spec` with the paths among the options of its parts made absolute; relative ones start at `base`.
 
     It loads the parts, and with them torch: for those who are about to build them.
     """
-    search = {key: _grounded(GROUPS[key], part, base) for key, part in named_parts(spec).items()}
+    search: dict[str, Any] = {key: _grounded(GROUPS[key], part, base) for key, part in named_parts(spec).items()}
+    search["costs"] = tuple(_grounded("costs", part, base) for part in spec.search.costs)
     changed: dict[str, Any] = {"search": spec.search.model_copy(update=search)}
     if spec.retrain.estimator is not None:
         estimator = _grounded("estimators", spec.retrain.estimator, base)
@@ -165,6 +187,40 @@ def build_estimator(spec: Spec, space: SearchSpace, task: Task) -> Estimator | B
         "estimators", spec.search.estimator, "search.estimator", space, task, spec.seed
     )
     return estimator
+
+
+def build_supernet(spec: Spec, space: SearchSpace, task: Task) -> SupernetTraining:
+    """Return the training of the spec's supernet, at its beginning; ValueError if the spec names none."""
+    if spec.search.supernet is None:
+        raise ValueError("the spec names no supernet")
+    training: SupernetTraining = _build("supernets", spec.search.supernet, "search.supernet", space, task, spec.seed)
+    return training
+
+
+def build_costs(spec: Spec, space: SearchSpace, task: Task) -> tuple[Cost, ...]:
+    """Return the costs that the spec's search measures.
+
+    A cost that depends on the size of a training's batches has that of the search's estimator, unless it says another.
+    """
+    batch_size = spec.search.estimator.options.get("batch_size")
+    built = []
+    for index, part in enumerate(spec.search.costs):
+        given, place = part, f"search.costs[{index}]"
+        if batch_size is not None and "batch_size" in _option_names("costs", part.kind):
+            given = overridden(part, {"batch_size": batch_size, **part.options})
+        built.append(_build("costs", given, place, space, task))
+    return tuple(built)
+
+
+def _option_names(group: Group, kind: str) -> set[str]:
+    return {option.name for option in registry.options(registry.load(group, kind))}
+
+
+def rule(spec: Spec) -> Rule:
+    """Return by which rule the spec chooses from the Pareto front."""
+    from nas_core.choosing import Rule
+
+    return Rule(**spec.search.choose.model_dump())
 
 
 def trainer(spec: Spec) -> tuple[Part, str]:

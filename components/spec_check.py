@@ -7,7 +7,7 @@ which is called with a stand-in for the data. It loads torch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from components.spec_task import AudioTask, Holdout, ImageTask, MediaTask, Tabul
 from components.yaml_lines import Location
 from nas_core import registry
 from nas_core.errors import InputError
-from nas_core.interfaces import Task
+from nas_core.interfaces import Cost, Task
 from nas_core.registry import Group
 from nas_core.types import Port, Signature
 
@@ -116,8 +116,8 @@ def _rates(spec: Spec) -> Iterator[Problem]:
 
 
 def _options(spec: Spec) -> Iterator[Problem]:
-    for key, part in parts.named_parts(spec).items():
-        yield from _option_problems(("search", key), parts.GROUPS[key], part)
+    for location, group, part in parts.located_parts(spec):
+        yield from _option_problems(location, group, part)
     yield from _changed(("retrain", "space"), "spaces", spec.search.space, spec.retrain.space)
     if spec.retrain.estimator is not None:
         yield from _option_problems(("retrain", "estimator"), "estimators", spec.retrain.estimator)
@@ -153,10 +153,22 @@ def _ranges(spec: Spec, table: pd.DataFrame | None) -> Iterator[Problem]:
         except InputError as error:
             yield Problem.of(error)
     try:
+        if spec.search.supernet is not None:
+            parts.build_supernet(spec, space, task)
         parts.build_estimator(spec, space, task)
+        yield from _costs(parts.build_costs(spec, space, task))
         parts.build_trainer(spec, parts.build_final_space(spec, signature), task, spec.seed)
     except InputError as error:
         yield Problem.of(error)
+
+
+def _costs(costs: Sequence[Cost]) -> Iterator[Problem]:
+    """Yield the metrics that two costs give."""
+    given = [(name, i) for i, cost in enumerate(costs) for name in cost.metrics]
+    for place, (name, i) in enumerate(given):
+        if first := next((j for other, j in given[:place] if other == name), None):
+            fix = "remove one, or call it otherwise"
+            yield Problem(("search", "costs", i), f"{name} is measured by search.costs[{first}] too; {fix}")
 
 
 def _stand_in(spec: Spec, table: pd.DataFrame | None) -> tuple[Signature, Task]:

@@ -110,6 +110,8 @@ def schema() -> dict[str, Any]:
     for key, group in GROUPS.items():
         alternatives = [_part_schema(group, kind, whole["$defs"]) for kind in registry.names(group)]
         search[key] = _one_of(search[key], alternatives)
+    costs = [_part_schema("costs", kind, whole["$defs"]) for kind in registry.names("costs")]
+    search["costs"]["items"] = {"oneOf": costs}
     trainers = [_part_schema("estimators", kind, whole["$defs"]) for kind in registry.names("estimators")]
     retrain = whole["$defs"]["RetrainSpec"]["properties"]
     retrain["estimator"] = _one_of(retrain["estimator"], trainers)

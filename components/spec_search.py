@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from components.spec_types import Above0, Positive, Strict, Text
+from components.spec_types import Above0, NotNegative, Positive, Strict, Text
 
 
 class Part(Strict):
@@ -25,7 +25,7 @@ class ObjectiveSpec(Strict):
     """A metric that the estimator returns, the direction that is better, and a bound that must hold."""
 
     metric: Text
-    """`training` returns accuracy, balanced_accuracy, log_loss, auroc (of two classes), the losses, params and macs."""
+    """`training` returns accuracy, balanced_accuracy, log_loss, auroc (of two classes), losses, params, macs, flops."""
     goal: Literal["min", "max"]
     limit: float | None = None
     """The most (`min`) or the least (`max`) that is allowed; a candidate beyond it is no champion."""
@@ -113,6 +113,36 @@ class RayRunnerSpec(Strict):
         return self
 
 
+class WithinLimits(Strict):
+    """The best by the first objective of those that keep all limits."""
+
+    kind: Literal["within-limits"]
+
+
+class Knee(Strict):
+    """The one where gaining a little of one objective begins to cost much of another."""
+
+    kind: Literal["knee"]
+
+
+class Lexicographic(Strict):
+    """The best by the objectives in order, where small differences in an earlier one do not count."""
+
+    kind: Literal["lexicographic"]
+    tolerances: dict[Text, NotNegative] = Field(default_factory=dict)
+    """How much worse than the best may be, by metric and in its units; default: nothing."""
+
+
+class Weighted(Strict):
+    """The least weighted sum of the objectives, each scaled to [0, 1] on the Pareto front."""
+
+    kind: Literal["weighted"]
+    weights: dict[Text, NotNegative]
+    """By metric; an objective without a weight has none."""
+
+
+ChooseSpec = Annotated[WithinLimits | Knee | Lexicographic | Weighted, Field(discriminator="kind")]
+
 RunnerSpec = Annotated[LocalRunnerSpec | RayRunnerSpec, Field(discriminator="kind")]
 
 
@@ -125,9 +155,15 @@ class SearchSpec(Strict):
     """What proposes the next architecture, by `kind` and options."""
     stopper: Part | None = None
     """What ends a trial early, by `kind` and options; default: all run to their end."""
+    supernet: Part | None = None
+    """What is trained before the first trial, for all architectures at once, by `kind` and options."""
     estimator: Part = Part(kind="training")
     """What measures a candidate, by `kind` and options."""
     objectives: Annotated[tuple[ObjectiveSpec, ...], Field(min_length=1)]
-    """The first one chooses the champion among the candidates that keep all limits."""
+    """What is searched for; `choose` says how the champion follows from them."""
+    costs: tuple[Part, ...] = ()
+    """What candidates take of a machine, each by `kind` and options; their metrics may be objectives."""
+    choose: ChooseSpec = WithinLimits(kind="within-limits")
+    """Which candidate of the Pareto front is taken."""
     budget: BudgetSpec
     runner: RunnerSpec = RayRunnerSpec(kind="ray")

@@ -29,6 +29,7 @@ Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Above0 = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 SampleRate = Annotated[int, Field(ge=1_000, le=384_000)]
 Encoding = Annotated[str, AfterValidator(_is_encoding)]
 

@@ -54,7 +54,7 @@ class Checkpoints:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         write(draft)
-        _sync(draft)
+        sync_tree(draft)
         if final.exists():  # the same attempt saves the same step again
             shutil.rmtree(final)
         draft.rename(final)
@@ -82,7 +82,7 @@ class Checkpoints:
         ]
 
 
-def _sync(folder: Path) -> None:
+def sync_tree(folder: Path) -> None:
     """Wait until all that `folder` holds is on disk."""
     for path, _, names in os.walk(folder):
         for name in names:

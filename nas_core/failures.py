@@ -3,7 +3,8 @@
     oom      infeasible  out of memory, on the host or a device
     nan      failed      a metric is not finite
     timeout  failed      took too long
-    build    failed      the space could not build the network
+    build    failed      the space could not build the network; infeasible: it cannot be made what was asked of it, such
+                         as a file to be timed
     metrics  failed      the estimate is not what was asked for: no metrics, or not all objectives
     error    failed      any other exception of the estimator
     worker   lost        the process that ran it died; given by runners with processes of their own
@@ -29,8 +30,21 @@ _LONGEST = 500
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # what torch says on a device, and on the host
 
 
+class InfeasibleError(Exception):
+    """What an architecture cannot be, through no fault of code or machine; `code` is a reason code of this module."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)  # all arguments, or it could not be sent between processes
+        self.code, self.detail = code, detail
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
 def classify(error: Exception) -> Failure:
     """Return the failure that an estimator's exception means."""
+    if isinstance(error, InfeasibleError):
+        return failure(Status.INFEASIBLE, error.code, " ".join(error.detail.split()))
     text = " ".join(str(error).split())
     if _is_out_of_memory(error, text):
         return failure(Status.INFEASIBLE, "oom", text or type(error).__name__)

@@ -4,7 +4,9 @@ Factories, as the registry names them:
     space        factory(signature, **options) -> SearchSpace
     strategy     factory(space, objectives, seed, **options) -> Strategy
     estimator    factory(space, task, seed, **options) -> Estimator
+    cost         factory(space, task, **options) -> Cost
     stopper      factory(objectives, **options) -> Stopper
+    supernet     factory(space, task, seed, **options) -> SupernetTraining
     task         factory(signature, splits) -> Task
 Options are keyword-only parameters with a type and a default; they are what a spec may set.
 """
@@ -12,10 +14,11 @@ Options are keyword-only parameters with a type and a default; they are what a s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from nas_core.types import Architecture, Budget, Decision, Failure, Metrics, Proposal, Signature, Spent, Trial
+from nas_core.types import Architecture, Budget, Decision, Failure, Live, Metrics, Proposal, Signature, Spent, Trial
 
 if TYPE_CHECKING:  # the contracts load no torch
     import numpy as np
@@ -56,6 +59,58 @@ class Bounded(SearchSpace, Protocol):
         Option 0 of every decision is its least demanding: what is not admitted is not admitted either after any of its
         zeros was replaced. The architecture of zeros is admitted.
         """
+        ...
+
+
+class Gates(NamedTuple):
+    """Which options of a supernet are computed, and by how much each counts.
+
+    `live` are integers of the host: nothing else is computed, and no device is waited for. `weight` holds per slot a
+    tensor (options,), of which the live ones count; None: 1 each.
+    """
+
+    live: Live
+    weight: tuple[Tensor | None, ...]
+
+
+@runtime_checkable
+class Relaxable(SearchSpace, Protocol):
+    """A space whose networks can share their weights: all that weight sharing needs of it.
+
+    Its supernet is a module `forward(*inputs, gates=Gates)`. A gate of one live option per slot and no weights is a
+    path: it gives what the stand-alone network gives with the same weights, in train mode and in eval mode. Several
+    live options with weights are a mixture: the weighted sum of operations and of depths, a weighted mask of channels
+    for widths, a weighted kernel for kernels.
+    """
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The number of options of each slot: the decisions', unless a relaxation has others."""
+        ...
+
+    def supernet(self, live: Live | None = None) -> nn.Module:
+        """Return a fresh network that holds the options `live`, by default all; InputError for what is no live."""
+        ...
+
+    def path(self, architecture: Architecture) -> Live:
+        """Return the live options that `architecture` is: `build(a)` is `supernet(path(a))`, called without gates."""
+        ...
+
+    def derive(self, scores: Sequence[Sequence[float]]) -> Architecture:
+        """Return the architecture of the best scores, given per slot (options,); `derive(one-hot of path(a)) == a`."""
+        ...
+
+    def extract(self, supernet: nn.Module, live: Live) -> dict[str, Tensor]:
+        """Return the state of `supernet(live)`, with the weights that `supernet`, which holds it all, has now."""
+        ...
+
+
+@runtime_checkable
+class Scalable(SearchSpace, Protocol):
+    """A space whose networks can be made narrower, all in the same way."""
+
+    def scaled(self, share: float) -> SearchSpace:
+        """Return a space of the same decisions whose networks have about `share`, in (0, 1], of the channels."""
         ...
 
 
@@ -135,6 +190,36 @@ class BatchEstimator(Protocol):
     def estimate_batch(self, trials: Sequence[Trial]) -> Sequence[Metrics | Failure]: ...
 
 
+class Cost(Protocol):
+    """What an architecture takes of a machine (time, memory, energy), without training it."""
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """The names of what `measure` returns."""
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """Whether a clock or a meter decides, so that measuring again gives another figure."""
+        ...
+
+    def measure(self, architecture: Architecture) -> Metrics:
+        """Return finite figures of the network of `architecture`, which is canonical; weights make no difference.
+
+        `nas_core.failures.InfeasibleError` if it cannot be measured because of what it is.
+        """
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """An estimator that knows beforehand what memory it will take."""
+
+    def peak_memory_mb(self, architecture: Architecture) -> float:
+        """Return the most that the tensors of its training hold at once, in MB of 10^6 bytes; allocates none of it."""
+        ...
+
+
 class Rung(NamedTuple):
     """Trials up to `fidelity` go to `estimator`, whose type is the lane."""
 
@@ -164,6 +249,67 @@ class Task(Protocol):
 
     def metrics(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> dict[str, float]:
         """Return the metrics of all rows at once (`accuracy`, `log_loss` ... per output)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that a training of a supernet has to remember: tensors (kept as safetensors) and JSON values."""
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+class SupernetTraining(Protocol):
+    """Trains or prunes a supernet: sole owner of its weights, architecture parameters and optimisers.
+
+    Batches and draws come from (seed, step), so nothing random is part of the state: what was interrupted at any step
+    and loaded into a fresh object ends with the same bits, on the same machine and versions.
+    """
+
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are in all."""
+        ...
+
+    def advance(self) -> Metrics:
+        """Do one step and return what is known of it; FloatingPointError if a loss is not finite."""
+        ...
+
+    def state(self) -> State: ...
+
+    def load(self, state: State) -> None:
+        """Go on from `state`; InputError if it is that of another space, method or version."""
+        ...
+
+    def candidates(self, n: int) -> Sequence[Architecture]:
+        """Return up to `n` architectures, best first; none where the method ranks nothing."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Task, Protocol):
+    """A task that can do with a part of its training rows."""
+
+    def sample(self, share: float, seed: int) -> Task:
+        """Return the task with `share`, in (0, 1], of the rows of `train`, drawn by `seed`; the others are as they are.
+
+        Each class keeps its share of the rows, and one row at least. Of one seed, a smaller sample is part of a larger.
+        """
+        ...
+
+
+@runtime_checkable
+class Resizable(Task, Protocol):
+    """A task whose inputs have a resolution."""
+
+    def resized(self, share: float) -> Task:
+        """Return the task with inputs of `share`, in (0, 1], of their height and width, in all splits."""
         ...
 
 

@@ -23,6 +23,11 @@ def value(metrics: Metrics, objective: Objective) -> float:
     return found
 
 
+def loss(objective: Objective, figure: float) -> float:
+    """Return `figure` so that less is better; its own inverse."""
+    return figure if objective.goal == "min" else -figure
+
+
 def violation(metrics: Metrics, objectives: Sequence[Objective]) -> float:
     """Return by how much `metrics` break the limits: 0 if they keep all.
 
@@ -32,14 +37,14 @@ def violation(metrics: Metrics, objectives: Sequence[Objective]) -> float:
     total = 0.0
     for objective in objectives:
         if objective.limit is not None:
-            excess = _loss(objective, value(metrics, objective)) - _loss(objective, objective.limit)
+            excess = loss(objective, value(metrics, objective)) - loss(objective, objective.limit)
             total += max(0.0, excess) / (abs(objective.limit) or 1.0)
     return total
 
 
 def key(metrics: Metrics, objectives: Sequence[Objective]) -> Key:
     """Return what to sort by, best first: the violation, the first objective, and ties by the others in order."""
-    return (violation(metrics, objectives), *(_loss(o, value(metrics, o)) for o in objectives))
+    return (violation(metrics, objectives), *(loss(o, value(metrics, o)) for o in objectives))
 
 
 def dominates(a: Metrics, b: Metrics, objectives: Sequence[Objective]) -> bool:
@@ -64,6 +69,12 @@ def pareto_front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> li
     return [trial for trial in trials if id(trial) in chosen]
 
 
+def undominated(points: Sequence[Metrics], by: Sequence[Metrics], objectives: Sequence[Objective]) -> list[bool]:
+    """Tell for each of `points` whether none of the metrics `by` constraint-dominates it."""
+    keys = [key(metrics, objectives) for metrics in by]
+    return [not any(_dominates(other, own) for other in keys) for own in (key(p, objectives) for p in points)]
+
+
 def best(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial | None:
     """Return the ok trial within all limits that is best by the first objective, ties by the others, then the earliest.
 
@@ -81,13 +92,9 @@ def hypervolume(trials: Sequence[Trial], objectives: Sequence[Objective], refere
     """
     if len(reference) != len(objectives):
         raise InputError(f"reference: needs {len(objectives)} values, one per objective, got {len(reference)}")
-    corner = tuple(_loss(o, v) for o, v in zip(objectives, reference, strict=True))
+    corner = tuple(loss(o, v) for o, v in zip(objectives, reference, strict=True))
     points = [point[1:] for point, _ in _measured(pareto_front(trials, objectives), objectives) if point[0] == 0]
     return _volume([p for p in points if all(x < r for x, r in zip(p, corner, strict=True))], corner)
-
-
-def _loss(objective: Objective, figure: float) -> float:
-    return figure if objective.goal == "min" else -figure
 
 
 def _measured(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[tuple[Key, Trial]]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
 
 from nas_core.errors import InputError, unknown
 
-Group = Literal["spaces", "strategies", "stoppers", "estimators", "tasks"]
+Group = Literal["spaces", "strategies", "stoppers", "estimators", "supernets", "costs", "tasks"]
 
 _BUILT_IN: dict[Group, dict[str, str]] = {
     "spaces": {
@@ -36,6 +36,7 @@ _BUILT_IN: dict[Group, dict[str, str]] = {
     "strategies": {
         "asha": "nas_core.strategies.asha:ASHA",
         "bayesian": "nas_core.strategies.bayesian:Bayesian",
+        "derived": "nas_core.strategies.derived:Derived",
         "hyperband": "nas_core.strategies.hyperband:Hyperband",
         "local-search": "nas_core.strategies.local_search:LocalSearch",
         "nsga2": "nas_core.strategies.nsga2:NSGA2",
@@ -45,11 +46,24 @@ _BUILT_IN: dict[Group, dict[str, str]] = {
     },
     "stoppers": {
         "asha": "nas_core.stoppers.asha:ASHA",
+        "curve": "nas_core.stoppers.curve:Curve",
         "median": "nas_core.stoppers.median:Median",
     },
     "estimators": {
+        "shared": "nas_core.estimators.shared:Shared",
         "tabular": "nas_core.estimators.tabular:Tabular",
         "training": "nas_core.estimators.training:Training",
+    },
+    "supernets": {
+        "spos": "nas_core.supernets.spos:SPOS",
+        "te-nas": "nas_core.supernets.te_nas:TENAS",
+    },
+    "costs": {
+        "device-latency": "nas_core.costs.device_latency:DeviceLatency",
+        "energy": "nas_core.costs.energy:Energy",
+        "latency": "nas_core.costs.latency:Latency",
+        "memory": "nas_core.costs.memory:Memory",
+        "size": "nas_core.costs.size:Size",
     },
     "tasks": {
         "audio": "nas_core.tasks.audio:Audio",
@@ -122,3 +136,13 @@ def options(factory: Callable[..., Any]) -> list[Option]:
 def summary(group: Group, name: str) -> str:
     """Return the first line of the docstring of `name`."""
     return (inspect.getdoc(load(group, name)) or "").partition("\n")[0]
+
+
+ABOUT = ("cost", "reference")
+"""What a part may say of itself besides: class attributes, each one text."""
+
+
+def about(group: Group, name: str) -> dict[str, str]:
+    """Return what `name` says of itself under the names in `ABOUT`."""
+    factory = load(group, name)
+    return {key: told for key in ABOUT if isinstance(told := getattr(factory, key, None), str)}

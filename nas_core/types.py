@@ -10,6 +10,9 @@ from typing import Literal
 Architecture = tuple[int, ...]
 """One option index per decision of a space; an inactive decision is 0."""
 
+Live = tuple[tuple[int, ...], ...]
+"""Per slot of a supernet the option indices that are computed; () removes the slot."""
+
 Metrics = Mapping[str, float]
 """Finite figures by name, in the units of the name (`latency_ms`, `accuracy` as a share of 1)."""
 

@@ -206,7 +206,7 @@ def waive(
 @app.command("list")
 def list_parts(
     group: Annotated[
-        str, typer.Argument(help="runs, spaces, strategies, stoppers, estimators or tasks.", metavar="WHAT")
+        str, typer.Argument(help="runs, spaces, strategies, stoppers, estimators, costs or tasks.", metavar="WHAT")
     ],
     root: Root = RUNS,
     as_json: Json = False,

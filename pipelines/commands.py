@@ -214,12 +214,15 @@ def show_parts(group: str, *, as_json: bool) -> None:
     known = registry.group(group)
     parts = {name: registry.summary(known, name) for name in registry.names(known)}
     options = {name: _defaults(registry.options(registry.load(known, name))) for name in parts}
+    about = {name: registry.about(known, name) for name in parts}
     if as_json:
-        _print_json({name: {"summary": text, "options": options[name]} for name, text in parts.items()})
+        _print_json({name: {"summary": text, **about[name], "options": options[name]} for name, text in parts.items()})
         return
-    table = Table("name", "what it is", "options and their defaults")
+    columns = [column for column in registry.ABOUT if any(column in told for told in about.values())]
+    table = Table("name", "what it is", *columns, "options and their defaults")
     for name, text in parts.items():
-        table.add_row(name, text, "\n".join(f"{key}: {value}" for key, value in options[name].items()))
+        told = [about[name].get(column, "") for column in columns]
+        table.add_row(name, text, *told, "\n".join(f"{key}: {value}" for key, value in options[name].items()))
     Console().print(table)
 
 

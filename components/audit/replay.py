@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components import parts
+from components import parts, supernets
 from components.audit.candidate import read_history
 from components.audit.repetition import Repetition
 from components.prepared import Prepared
@@ -18,6 +18,7 @@ from components.run import Run
 from components.spec import Spec
 from components.spec_file import parse_spec
 from nas_core.errors import InputError, IntegrityError
+from nas_core.estimators.costed import costed
 from nas_core.interfaces import Rung
 from nas_core.ledger import Entry, Ledger
 from nas_core.runner import LocalRunner
@@ -102,7 +103,8 @@ def replay(run: Run, number: int, on_report: OnReport = lambda _number, _step, _
     number of the trial that runs, its step and its metrics.
 
     IntegrityError names the prepared data that is not what the ledger recorded. InputError for a trial that has no end,
-    or was lost with its worker: there is nothing to compare with.
+    was not started, or was lost with its worker: there is nothing to compare with. What a clock decides is not
+    compared.
     """
     entries = list(Ledger(run.store).entries())
     history = read_history(entries)
@@ -110,19 +112,21 @@ def replay(run: Run, number: int, on_report: OnReport = lambda _number, _step, _
     if not 0 <= number < len(trials) or trials[number].origin:
         raise InputError(f"trial {number}: run {run.id} has not tried it; it has {len(trials)} trials")
     recorded = trials[number]
+    if recorded.status is Status.INFEASIBLE and not recorded.cost_seconds:
+        raise InputError(f"trial {number}: was not started ({recorded.error}), so there is nothing to replay")
     if recorded.status in (Status.PENDING, Status.LOST):
         why = f"was lost ({recorded.error})" if recorded.status is Status.LOST else "has no end on record"
         raise InputError(f"trial {number}: {why}, so there is nothing to compare with; replay another")
-    run.kept.fetch(["data_prep"])
+    run.kept.fetch(["data_prep", "search"] if run.spec.search.supernet else ["data_prep"])
     _check_data(run, entries)
     line = _line(trials, number)
     stops = {other: trials[other].curve[-1][0] for other in line if other in history.stopping}
     spec = parts.grounded(_spec(run, entries), run.base)
     metrics = [objective.metric for objective in parts.objectives(spec)]
     repetition = Repetition([trials[other] for other in line], metrics, stops, on_report)
-    _run(spec, run, recorded, repetition)
+    timed = _run(spec, run, recorded, repetition)
     found = repetition.history[number]
-    deviations, compared = _compare(recorded, found)
+    deviations, compared = _compare(recorded, found, timed)
     return Replay(
         run=run.id,
         trial=number,
@@ -168,20 +172,26 @@ def _line(trials: Sequence[Trial], number: int) -> list[int]:
     return line
 
 
-def _run(spec: Spec, run: Run, recorded: Trial, repetition: Repetition) -> None:
+def _run(spec: Spec, run: Run, recorded: Trial, repetition: Repetition) -> frozenset[str]:
+    """Do the trials of `repetition`; return the metrics that a clock decides, which no repetition can give again."""
     prepared = Prepared.load(run.folder / "data_prep")
     space = parts.build_space(spec, prepared.signature)
-    estimator = parts.build_estimator(spec, space, prepared.task(*SEEN, **spec.task.augmentation))
+    trained = supernets.recorded(Ledger(run.store), run.folder / "search" / supernets.FOLDER)
+    spec = supernets.applied(spec, trained)
+    task = prepared.task(*SEEN, **spec.task.augmentation)
+    costs = parts.build_costs(spec, space, task)
+    estimator = costed(space, parts.build_estimator(spec, space, task), costs)
     # A limit of time belongs to the machine: it is kept only where it was what ended the trial.
     timed_out = recorded.error.partition(":")[0] == "timeout"
     timeout = spec.search.runner.timeout_seconds if timed_out else None
     with TemporaryDirectory(prefix="evernas-replay-") as folder:
         LocalRunner(Path(folder), timeout=timeout).run(repetition, [Rung(1.0, estimator)], Budget())
+    return frozenset(name for cost in costs if cost.timed for name in cost.metrics)
 
 
-def _compare(recorded: Trial, found: Trial) -> tuple[list[Deviation], int]:
-    """Return the figures that differ, and how many there are."""
-    was, now = dict(_figures(recorded)), dict(_figures(found))
+def _compare(recorded: Trial, found: Trial, timed: Collection[str]) -> tuple[list[Deviation], int]:
+    """Return the figures that differ, and how many there are; those that are `timed` do not count."""
+    was, now = ({at: value for at, value in _figures(trial) if at[1] not in timed} for trial in (recorded, found))
     names = [*was, *(name for name in now if name not in was)]
     return [
         Deviation(step=step, metric=metric, recorded=was.get((step, metric)), found=now.get((step, metric)))

@@ -23,7 +23,8 @@ def story(run: Run, number: int) -> dict[str, Any]:
     """Return all that the record of `run` says of trial `number`, as JSON values.
 
     `candidate` is what was tried, `proposed_by` the strategy, `life` the trial's own entries, `parents` where it comes
-    from, `standing` how it compares, `followed` what was done with it if it was chosen, `data` and `code` what it rests
+    from, `standing` how it compares, `choice` by which
+    rule and numbers one was chosen, `followed` what was done with it if it was chosen, `data` and `code` what it rests
     on. Events name their ledger entries by number and hash. IntegrityError if the chain is not in order; signatures,
     anchors and files are for `verify_folder`. InputError if there is no such trial of this run.
     """
@@ -47,12 +48,19 @@ def story(run: Run, number: int) -> dict[str, Any]:
         "parents": [_parent(run, trials[parent], search) for parent in trial.parents],
         "standing": standing(number, trials, parts.objectives(run.spec), chosen),
         "chosen": chosen,
+        "choice": _choice(entries),
         "led_to_chosen": chosen is not None and number in _line(trials, chosen),
         "followed": _followed(run, entries, stages) if chosen == number else None,
         "data": _data(run, stages),
         "code": _code(entries, trials[number]),
         "head": {"entry": entries[-1].seq, "hash": entries[-1].hash},
     }
+
+
+def _choice(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return what was recorded of the choice, the last time that one was made."""
+    entry = next((entry for entry in reversed(entries) if entry.kind == "choice"), None)
+    return entry and {"entry": entry.seq, "hash": entry.hash, "time": entry.time, **entry.data}
 
 
 def _part(part: Part) -> dict[str, Any]:

@@ -101,7 +101,8 @@ def _verdict(story: Mapping[str, Any]) -> Iterator[str]:
     found, against = story["standing"], story["standing"]["against"]
     match found["verdict"]:
         case "chosen":
-            yield "Chosen: the best by the objectives of those that keep all limits."
+            why = story["choice"] and story["choice"]["text"]
+            yield f"Chosen: {why or 'the best by the objectives of those that keep all limits'}."
             if against:
                 ahead = _margins(against["better_by"], "ahead", "behind")
                 yield f"Next was trial {against['trial']}: {'breaks a limit' if against['breaks_limit'] else ahead}."
@@ -110,6 +111,8 @@ def _verdict(story: Mapping[str, Any]) -> Iterator[str]:
         case "beaten":
             margins = _margins(against["better_by"], "better", "worse")
             yield f"Not chosen: trial {against['trial']} was. Against that one it is {margins}."
+            if story["choice"]:
+                yield f"That one is {story['choice']['text']}."
         case "fidelity":
             what = "which goes on where it ended" if story["led_to_chosen"] else "another architecture"
             yield f"Not chosen itself: the choice was among those with {percent(against['fidelity'], 0)} of the effort."
@@ -195,7 +198,8 @@ def _entries(story: Mapping[str, Any]) -> Iterator[str]:
     life = story["life"]
     named = [("proposal", life["proposal"]), *(("attempt", each) for each in life["attempts"])]
     named += [("report", each) for each in life["reports"]]
-    named += [("outcome", life["outcome"]), ("data", story["data"]), ("environment", story["code"])]
+    named += [("outcome", life["outcome"]), ("choice", story["choice"])]
+    named += [("data", story["data"]), ("environment", story["code"])]
     if followed := story["followed"]:
         named += [(name, followed[name]) for name in ("retrain", "fairness", "deploy")]
         named += [(each["kind"], each) for each in followed["decisions"]]

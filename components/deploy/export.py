@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas_core.exporting import OPSET, NotExportableError, export_program
 from nas_core.types import Signature
 
 if TYPE_CHECKING:
     from torch import nn
 
-OPSET = 18
-
-
-class NotExportableError(Exception):
-    """The network does something that ONNX, or the exporter, does not know."""
+__all__ = ["OPSET", "NotExportableError", "export"]
 
 
 def export(module: nn.Module, signature: Signature, inputs: Sequence[np.ndarray]) -> bytes:
@@ -31,25 +25,8 @@ def export(module: nn.Module, signature: Signature, inputs: Sequence[np.ndarray]
     import torch
 
     names = [port.name for port in signature.inputs]
-    batch = torch.export.Dim("batch", min=1)
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                _with_softmax(module),
-                tuple(torch.from_numpy(array) for array in inputs),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=names,
-                output_names=[_free_name("probabilities", names)],
-                dynamic_shapes=(tuple({0: batch} for _ in names),),
-                external_data=False,
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        reason = error.__cause__ or error  # the exporter's own message only says which step failed
-        raise NotExportableError(f"{type(reason).__name__}: {str(reason).strip().partition(chr(10))[0]}") from error
-    if program is None:
-        raise NotExportableError("the exporter returned nothing")
+    rows = [torch.from_numpy(array) for array in inputs]
+    program = export_program(_with_softmax(module), rows, names, _free_name("probabilities", names))
     _anonymise(program.model)
     model: bytes = program.model_proto.SerializeToString(deterministic=True)
     return model
@@ -90,18 +67,3 @@ def _anonymise(model: Any) -> None:
         value.metadata_props.clear()
     graph.metadata_props.clear()
     model.metadata_props.clear()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the exporter says each time: its own deprecations, and that torchvision is not installed."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="# The axis name: batch will not be used", category=UserWarning)
-        try:
-            yield
-        finally:
-            log.setLevel(level)

@@ -19,6 +19,7 @@ def draw(cycle: Cycle, objectives: Sequence[Objective], audit: Mapping[str, Any]
     found = [
         search_figures.anytime(trials, objectives),
         search_figures.trade_off(trials, objectives, cycle.result("search").get("trial")),
+        search_figures.rungs(trials, objectives),
     ]
     if retrain:
         found += [model_figures.accuracy(retrain), model_figures.learning(retrain, objectives[0].metric)]

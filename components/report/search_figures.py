@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from components.report import theme, words
 from components.report.theme import Drawn
 from nas_core import objectives as order
-from nas_core.types import Objective, Status, Trial
+from nas_core.types import Architecture, Objective, Status, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,9 @@ _KINDS = {
     "evaluated": ("o", theme.BLUE),
 }
 """What came of a trial that has metrics, and how it is marked."""
+
+_ENOUGH = 5
+"""Architectures that two fidelities must share, or their rank correlation says nothing."""
 
 
 def anytime(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Drawn | None:
@@ -90,6 +94,55 @@ def trade_off(trials: Sequence[Trial], objectives: Sequence[Objective], champion
         theme.finish(figure)
     names = f"Validation {words.plain(first.metric)} against {words.plain(second.metric)}"
     return Drawn("trade-off", figure, f"{names}: {len(front)} of {len(full):,} candidates are on the front.")
+
+
+def rungs(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Drawn | None:
+    """Draw the first objective at each fidelity against that at the next one, of architectures that have both.
+
+    How far the cheap figures rank as the dear ones do is told by Spearman's coefficient. Strategies promote the best
+    only, among whom ranks differ by less: over all architectures it would be higher.
+    """
+    first = objectives[0]
+    found: dict[float, dict[Architecture, float]] = {}
+    for trial in trials:
+        if trial.status is Status.OK and not trial.origin and first.metric in (trial.metrics or {}):
+            figure = order.value(trial.metrics or {}, first)
+            found.setdefault(trial.fidelity, {})[trial.architecture] = figure
+    pairs = [
+        (low, high, [(found[low][a], found[high][a]) for a in found[high] if a in found[low]])
+        for low, high in pairwise(sorted(found))
+    ]
+    enough = [pair for pair in pairs if len(pair[2]) >= _ENOUGH][-3:]
+    if not enough:
+        return None
+    told = []
+    with theme.style():
+        drawn = theme.figure(3.3, width=max(5.4, 3 * len(enough)))
+        for axes, (low, high, points) in zip(drawn.subplots(1, len(enough), squeeze=False)[0], enough, strict=True):
+            xs, ys = zip(*points, strict=True)
+            style: dict[str, Any] = {"s": 26 if len(points) < 200 else 12, "edgecolors": theme.PAPER, "linewidths": 0.5}
+            axes.scatter(xs, ys, color=theme.BLUE, **style)
+            coefficient = _spearman(xs, ys)
+            axes.set_title(f"ρ = {coefficient}, n = {len(points):,}")
+            theme.label_axis(axes, "x", first.metric, f"at {_share(low)}: ")
+            theme.label_axis(axes, "y", first.metric, f"at {_share(high)}: ")
+            told.append(f"from {_share(low)} to {_share(high)} {coefficient} ({len(points):,} architectures)")
+        theme.finish(drawn)
+    what = f"Rank correlation (Spearman) of validation {words.plain(first.metric)} between shares of training"
+    return Drawn("rungs", drawn, f"{what}, among what was promoted: {'; '.join(told)}.")
+
+
+def _spearman(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Return Spearman's rank correlation with two digits; a dash where all of a side are equal."""
+    if len(set(xs)) == 1 or len(set(ys)) == 1:
+        return "–"
+    from scipy.stats import spearmanr
+
+    return f"{spearmanr(xs, ys).statistic:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _share(fidelity: float) -> str:
+    return f"{100 * fidelity:.2g} %" if fidelity < 1 else "100 %"
 
 
 def _best_so_far(ended: Sequence[Trial], objectives: Sequence[Objective]) -> list[tuple[int, float]]:

@@ -48,6 +48,7 @@ def summarise(entries: Iterable[Entry], spec: Spec, page: Path | None = None) ->
         "champion": {
             "architecture": search.get("decisions"),
             "architecture_id": search.get("architecture_id"),
+            "chosen": (search.get("choice") or {}).get("text"),
             "test_accuracy": _some(retrain.get("test_accuracy"), "mean", "std", "seeds"),
             "params": retrain.get("params"),
             "latency_ms": latency.get("median"),

@@ -44,6 +44,8 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
 def _found(summary: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     if summary["champion"]["architecture"]:
         yield "Architecture", Text(words.architecture(summary["champion"]["architecture"]))
+    if summary["champion"].get("chosen"):
+        yield "Chosen as", Text(summary["champion"]["chosen"])
     for label, figure, note in words.facts(summary):
         yield label, Text.assemble((figure, "bold"), f" {note}")
     if summary["fairness_verdict"]:

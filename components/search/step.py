@@ -15,7 +15,7 @@ from components.search.stage import search
 from nas_core import objectives as order
 from nas_core.ledger import Ledger
 from nas_core.study import LedgerStudy
-from nas_core.types import Objective, Status, Trial
+from nas_core.types import Metrics, Objective, Status, Trial
 
 
 def main(root: str, run_id: str) -> Result:
@@ -37,6 +37,10 @@ def _search(run: Run, ledger: Ledger, out: Path) -> Result:
             spent = spending.words(spending.spent(spec.search, study.spent))
             run.progress.advance("search", standing.ended, budget, f"{standing}  {spent}".strip())
 
+    def supernet(step: int, steps: int, metrics: Metrics) -> None:
+        figures = ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+        run.progress.advance("search", step, steps, f"supernet  {figures}".strip())
+
     with Mirror(run.tracker, Ledger(run.store), run.names, lambda text: run.progress.note("search", text)) as mirror:
         result = search(
             spec,
@@ -46,6 +50,7 @@ def _search(run: Run, ledger: Ledger, out: Path) -> Result:
             name=run.id,
             on_trial=progress,
             checkpoints=run.kept.checkpoints("search"),
+            on_supernet=supernet,
         )
     if result["exhausted"]:
         run.progress.note(

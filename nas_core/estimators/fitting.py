@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nas_core.errors import InputError
+from nas_core.estimators.fidelity import Effort
 from nas_core.interfaces import Task
 
 _EVALUATION_BATCH = 4096
@@ -60,12 +61,23 @@ class Recipe:
 class Fitting:
     """Trains `module` in place on the split `train` of `task` and measures it on `validation`.
 
-    `curve` holds the metrics after each epoch that is done.
+    `curve` holds the metrics after each epoch that is done, `seen` the outputs and targets that the newest are of.
+    `effort` says how far `module` and `task` have been cut down, which decides what can be gone on from.
     """
 
-    def __init__(self, module: nn.Module, task: Task, recipe: Recipe, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        task: Task,
+        recipe: Recipe,
+        seed: int,
+        device: str = "cpu",
+        effort: Effort = Effort(),  # noqa: B008  it is immutable
+    ) -> None:
         self.module = module.to(device)
         self.curve: list[dict[str, float]] = []
+        self.seen: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = ((), ())
+        self._effort = effort
         self._task = task
         self._recipe = recipe
         self._seed = seed
@@ -83,7 +95,7 @@ class Fitting:
         epoch = len(self.curve)
         with seeded(mixed(self._seed, epoch), self._device):
             train_loss = self._train(epoch)
-        outputs, targets = predict(self.module, self._task, "validation", self._device)
+        self.seen = outputs, targets = predict(self.module, self._task, "validation", self._device)
         metrics = {
             **self._task.metrics(outputs, targets),
             "train_loss": train_loss,
@@ -121,34 +133,56 @@ class Fitting:
         for index, values in self._optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in values.items()}
         save_file({name: tensor.cpu().clone() for name, tensor in tensors.items()}, folder / "weights.safetensors")
-        state = {"identity": self._identity, "curve": self.curve}
+        state = {"identity": self._identity, "effort": self._effort, "curve": self.curve}
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
     def load(self, folder: Path, most: int) -> bool:
         """Go on from what `save` wrote to `folder`; False, and no change, if that is of no use here.
 
-        Of use is the same training (recipe and seed) with at most `most` epochs done.
+        Of use is the same training (recipe, seed and width) with at most `most` epochs done.
         """
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state = _state(folder)
         if state["identity"] != self._identity or len(state["curve"]) > most:
             return False
-        model: dict[str, Tensor] = {}
-        optimiser: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in load_file(folder / "weights.safetensors").items():
-            owner, _, rest = name.partition(".")
-            if owner == "model":
-                model[rest] = tensor
-            else:
-                index, _, key = rest.partition(".")
-                optimiser.setdefault(int(index), {})[key] = tensor
+        model, optimiser = _weights(folder)
         self.module.load_state_dict(model)
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": optimiser})
         self.curve = state["curve"]
         return True
 
+    def start_from(self, folder: Path) -> bool:
+        """Begin the training anew with the weights that `save` wrote to `folder`; False if that is of no use here.
+
+        Of use is the same training at less effort.
+        """
+        state = _state(folder)
+        if state["identity"] != self._identity or not Effort(*state["effort"]).within(self._effort):
+            return False
+        self.module.load_state_dict(_weights(folder)[0])
+        return True
+
     @property
     def _identity(self) -> dict[str, Any]:
-        return {"seed": self._seed, **asdict(self._recipe)}
+        return {"seed": self._seed, "width": self._effort.width, **asdict(self._recipe)}
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return state
+
+
+def _weights(folder: Path) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]]:
+    """Return the state of the module, and that of the optimiser by parameter, of what `Fitting.save` wrote."""
+    model: dict[str, Tensor] = {}
+    optimiser: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in load_file(folder / "weights.safetensors").items():
+        owner, _, rest = name.partition(".")
+        if owner == "model":
+            model[rest] = tensor
+        else:
+            index, _, key = rest.partition(".")
+            optimiser.setdefault(int(index), {})[key] = tensor
+    return model, optimiser
 
 
 def predict(

@@ -34,6 +34,8 @@ class Tabular:
     InputError for a table that is not whole or is another space's, and for metrics that are not finite.
     """
 
+    cost = "a look-up"
+    reference = "NAS-Bench-201: Dong and Yang 2020"
     batch = 1024
 
     def __init__(

@@ -14,14 +14,16 @@ from torch.nn import functional
 
 
 class Choice(nn.ModuleDict):
-    """One place of a network and its operation, by name; the names are part of the keys of its state."""
+    """One place of a network and its operation, by name; the names are part of the keys of its state.
 
-    def __init__(self, name: str, operation: nn.Module) -> None:
-        super().__init__({name: operation})
+    A supernet has several in a place; they add up.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        (operation,) = self.values()
-        y: Tensor = operation(x)
+        first, *others = self.values()
+        y: Tensor = first(x)
+        for operation in others:
+            y = y + operation(x)
         return y
 
 

@@ -39,6 +39,11 @@ def check_names(option: str, values: Sequence[str], valid: Sequence[str]) -> Non
             raise unknown(option, value, valid)
 
 
+def scaled(width: int, share: float, least: int = 1) -> int:
+    """Return about `share` of `width`, and `least` at least."""
+    return max(least, round(share * width))
+
+
 def names(name: str, options: Iterable[str], *active_if: tuple[int, Iterable[int]]) -> Decision:
     """Return a decision between `options` that is active if the earlier decisions take one of the options given."""
     conditions = tuple((earlier, frozenset(allowed)) for earlier, allowed in active_if)

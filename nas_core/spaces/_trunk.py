@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import pairwise, product
 from typing import Literal, get_args
 
 from nas_core.errors import InputError
 from nas_core.spaces._block_plans import Block, Cost, Kind, Size, block, cost_of, divided, squeezed, total
-from nas_core.spaces._options import check, check_names, is_count, is_number, names, numbers
+from nas_core.spaces._options import check, check_names, is_count, is_number, names, numbers, scaled
 from nas_core.types import Architecture, Decision
 
 Activation = Literal["relu", "relu6", "hardswish", "silu"]
@@ -79,6 +80,13 @@ class Trunk:
         self.stem_width = stem_width
         self.strides = _strides(min(map(min, sizes)), stages, strides, early=early)
         self._sizes = [[divided(size, math.prod(self.strides[: i + 1])) for size in sizes] for i in range(stages + 1)]
+
+    def scaled(self, share: float) -> Trunk:
+        """Return the trunk of the same decisions with about `share` of the channels everywhere."""
+        other = copy(self)
+        widths = [[scaled(width, share) for width in stage] for stage in self._widths]
+        vars(other).update(_widths=widths, stem_width=scaled(self.stem_width, share), _costs={})
+        return other
 
     def _stage(self, stage: int, place: int) -> list[Decision]:
         """Return the decisions of `stage`, the first of which is at `place`."""

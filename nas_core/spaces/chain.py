@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, get_args
 
 from nas_core import space as algebra
 from nas_core.errors import InputError
-from nas_core.spaces._options import check, check_names, is_count, is_number, names, numbers
+from nas_core.spaces._options import check, check_names, is_count, is_number, names, numbers, scaled
 from nas_core.types import Architecture, Decision, Signature
 
 if TYPE_CHECKING:
@@ -78,11 +79,18 @@ class Chain:
                 decisions.append(numbers("frequency_scale", [float(s) for s in frequency_scales], periodic))
         self._signature = signature
         self._decisions = tuple(decisions)
+        self._share = 1.0
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """The depth, the width of each layer, and what the layers share; only what the signature has a use for."""
         return self._decisions
+
+    def scaled(self, share: float) -> Chain:
+        """Return the same layers with `share` of their widths; see `nas_core.interfaces.Scalable`."""
+        other = copy(self)
+        vars(other).update(_share=self._share * share)
+        return other
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network of `architecture`, initialised by torch's global generator."""
@@ -92,7 +100,10 @@ class Chain:
         choice = algebra.describe(self, architecture)
         scale = float(choice["frequency_scale"]) if choice.get("numeric") == "periodic" else None
         features = Features(self._signature.inputs, int(choice.get("embedding_dim", 0)), scale)
-        widths = [features.width, *(int(choice[f"width_{i + 1}"]) for i in range(int(choice["depth"])))]
+        widths = [
+            features.width,
+            *(scaled(int(choice[f"width_{i + 1}"]), self._share) for i in range(int(choice["depth"]))),
+        ]
         layers = [
             Layer(
                 before,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
@@ -12,7 +13,7 @@ from nas_core import space as algebra
 from nas_core.errors import InputError, unknown
 from nas_core.spaces._graph import Edge, graph_features
 from nas_core.spaces._images import check_one_image
-from nas_core.spaces._options import check, check_names, is_count, names
+from nas_core.spaces._options import check, check_names, is_count, names, scaled
 from nas_core.types import Architecture, Decision, Signature
 
 if TYPE_CHECKING:
@@ -117,6 +118,12 @@ class Darts:
             del figures["live_output"]  # always 4
             found |= {f"{name}_{key}": value for key, value in figures.items()}
         return found
+
+    def scaled(self, share: float) -> Darts:
+        """Return the same cells with `share` of the channels; see `nas_core.interfaces.Scalable`."""
+        other = copy(self)
+        vars(other).update(_channels=scaled(self._channels, share, least=2))
+        return other
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network of `architecture`, initialised by torch's global generator."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, ClassVar
 
 from nas_core import space as algebra
 from nas_core.spaces._block_plans import Block, Convolution, Cost, Kind, cost_of, dense, total
 from nas_core.spaces._images import check_one_image
-from nas_core.spaces._options import check, is_number
+from nas_core.spaces._options import check, is_number, scaled
 from nas_core.spaces._trunk import Activation, Trunk, is_whole
 from nas_core.types import Architecture, Decision, Signature
 
@@ -78,8 +79,8 @@ class Hierarchical:
             strides=strides,
             early=self._early,
         )
-        self._stem = Block((Convolution(channels, stem_width, 3, self._trunk.strides[0]),))
-        self._stem_cost = cost_of([self._stem], [(size[0], size[1])])
+        self._image = (channels, size[0], size[1])
+        self._stem, self._stem_cost = _stem(self._image, self._trunk)
         self._head_width = head_width
         self._classes = signature.outputs[0].shape[0]
         self._dropout = dropout
@@ -108,6 +109,15 @@ class Hierarchical:
         behind = (cost_of(head, self._trunk.sizes), dense(features, self._classes))
         return total((self._stem_cost, self._trunk.cost(architecture), *behind))
 
+    def scaled(self, share: float) -> Hierarchical:
+        """Return the same stages with `share` of the channels; see `nas_core.interfaces.Scalable`."""
+        trunk = self._trunk.scaled(share)
+        stem, cost = _stem(self._image, trunk)
+        head = self._head_width and scaled(self._head_width, share)
+        other = copy(self)
+        vars(other).update(_trunk=trunk, _stem=stem, _stem_cost=cost, _head_width=head)
+        return other
+
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network of `architecture`, initialised by torch's global generator."""
         from nas_core.spaces._blocks import Blocks, Classifier, Head
@@ -125,3 +135,10 @@ class Hierarchical:
         if not self._head_width:
             return [], width
         return [Block((Convolution(width, self._head_width),))], self._head_width
+
+
+def _stem(image: tuple[int, int, int], trunk: Trunk) -> tuple[Block, Cost]:
+    """Return the convolution before the stages of `trunk` for an image (channels, height, width), and its cost."""
+    channels, height, width = image
+    stem = Block((Convolution(channels, trunk.stem_width, 3, trunk.strides[0]),))
+    return stem, cost_of([stem], [(height, width)])

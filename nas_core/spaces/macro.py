@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from nas_core import space as algebra
+from nas_core.spaces._gates import active_path, best_options, checked
 from nas_core.spaces._graph import Edge, graph_features
 from nas_core.spaces._images import check_one_image
-from nas_core.spaces._options import check, check_names, is_count, names, numbers
-from nas_core.types import Architecture, Decision, Signature
+from nas_core.spaces._options import check, check_names, is_count, names, numbers, scaled
+from nas_core.types import Architecture, Decision, Live, Signature
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Operation = Literal["conv_3x3", "conv_5x5", "sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3"]
 
@@ -91,12 +93,45 @@ class Macro:
         del figures["identity"]  # every layer has weights
         return {"layers": float(len(layers)), **figures}
 
+    def scaled(self, share: float) -> Macro:
+        """Return the same networks with `share` of the channels; see `nas_core.interfaces.Scalable`."""
+        other = copy(self)
+        vars(other).update(_channels=scaled(self._channels, share))
+        return other
+
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network of `architecture`, initialised by torch's global generator."""
-        from nas_core.spaces._macro import MacroNetwork
-
         algebra.validate(self, architecture)
-        return MacroNetwork(self._signature, self._layers(architecture), self._channels)
+        return self.supernet(self.path(architecture))
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The options of each decision."""
+        return tuple(len(decision.options) for decision in self._decisions)
+
+    def supernet(self, live: Live | None = None) -> nn.Module:
+        """Return the network with all the options `live`, in which networks of all depths share their weights."""
+        from nas_core.spaces._macro_supernet import macro_supernet
+
+        live = checked(live, self.slots)
+        return macro_supernet(self._signature, self._operations, self.slots, live, self._channels)
+
+    def path(self, architecture: Architecture) -> Live:
+        """Return the one option of each active decision."""
+        return active_path(self, architecture)
+
+    def derive(self, scores: Sequence[Sequence[float]]) -> Architecture:
+        """Return the option of the best score of each active decision."""
+        return best_options(self, scores)
+
+    def extract(self, supernet: nn.Module, live: Live) -> dict[str, Tensor]:
+        """Return the state of `supernet(live)`: the first channels of the tensors of `supernet`."""
+        import torch
+
+        from nas_core.spaces._macro_supernet import extract
+
+        with torch.device("meta"):
+            return extract(supernet, self.supernet(live))
 
     def _layers(self, architecture: Architecture) -> list[tuple[str, list[int]]]:
         """Return each layer's operation, and the layers, counted from 1, that skip connections lead from."""

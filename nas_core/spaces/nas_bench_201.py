@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import cache
 from itertools import chain, permutations, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from nas_core import space as algebra
 from nas_core.errors import InputError, unknown
+from nas_core.spaces._gates import best_options, checked, selected
 from nas_core.spaces._graph import Edge, graph_features
 from nas_core.spaces._images import check_one_image
-from nas_core.spaces._options import check, is_count
-from nas_core.types import Architecture, Decision, Signature
+from nas_core.spaces._options import check, is_count, scaled
+from nas_core.types import Architecture, Decision, Live, Signature
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 class _Operation(NamedTuple):
@@ -87,13 +89,40 @@ class NasBench201:
         ]
         return graph_features(edges, _NAMES[1:], sources=[0], target=3)
 
+    def scaled(self, share: float) -> NasBench201:
+        """Return the same cells with `share` of the channels; see `nas_core.interfaces.Scalable`."""
+        other = copy(self)
+        vars(other).update(_channels=scaled(self._channels, share))
+        return other
+
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network of `architecture`, initialised by torch's global generator."""
-        from nas_core.spaces._cells import nas_bench_201_network
-
         algebra.validate(self, architecture)
-        operations = [_NAMES[option] for option in architecture]
-        return nas_bench_201_network(self._signature, operations, channels=self._channels, cells=self._cells)
+        return self.supernet(self.path(architecture))
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The options of each edge, in the order of the decisions."""
+        return (len(_NAMES),) * len(_EDGES)
+
+    def supernet(self, live: Live | None = None) -> nn.Module:
+        """Return the network with all the operations `live`; what then is on no path through the cell is left out."""
+        from nas_core.spaces._cells import nas_bench_201_supernet
+
+        live = checked(live, self.slots)
+        return nas_bench_201_supernet(self._signature, live, channels=self._channels, cells=self._cells)
+
+    def path(self, architecture: Architecture) -> Live:
+        """Return the one operation of each edge."""
+        return tuple((option,) for option in architecture)
+
+    def derive(self, scores: Sequence[Sequence[float]]) -> Architecture:
+        """Return the operation of the best score of each edge."""
+        return best_options(self, scores)
+
+    def extract(self, supernet: nn.Module, live: Live) -> dict[str, Tensor]:
+        """Return the state of `supernet(live)`: that of `supernet`, without the operations that are not in it."""
+        return selected(supernet, self.supernet, live)
 
     def to_string(self, architecture: Architecture) -> str:
         """Return the benchmark's cell string: `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, for each node what enters it."""

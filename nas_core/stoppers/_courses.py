@@ -72,6 +72,25 @@ class Courses:
         return [] if 0 < end <= trial.curve[-1][0] else found
 
 
+def completed(trial: Trial, history: Sequence[Trial]) -> list[Trial]:
+    """Return the ok trials that compare with `trial`: others of this study and of the same fidelity, with a curve."""
+    return [
+        other
+        for other in history
+        if other.status is Status.OK
+        and other.curve
+        and not other.origin
+        and other.fidelity == trial.fidelity
+        and other.number != trial.number
+    ]
+
+
+def looks(steps: Sequence[int], grace: int, interval: int) -> bool:
+    """Tell whether the newest of `steps` is the first at or beyond one of grace, grace + interval ..."""
+    now = (steps[-1] - grace) // interval
+    return now >= 0 and (len(steps) == 1 or now > (steps[-2] - grace) // interval)
+
+
 def first_at(course: Course, step: int) -> int | None:
     """Return the index of the first report at or beyond `step`; None if there is none yet."""
     index = bisect_left(course.steps, step)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import median
+from typing import ClassVar
 
 from nas_core.errors import InputError
-from nas_core.stoppers._courses import Courses
+from nas_core.stoppers._courses import Courses, looks
 from nas_core.types import Objective, Trial
 
 
@@ -24,6 +25,9 @@ class Median:
     for an option out of range.
     """
 
+    cost: ClassVar[str] = "a median over the others: less than a millisecond"
+    reference: ClassVar[str] = "Golovin et al. 2017"
+
     def __init__(
         self, objectives: Sequence[Objective], *, grace_steps: int = 1, min_trials: int = 3, interval: int = 1
     ) -> None:
@@ -39,7 +43,7 @@ class Median:
         """Tell whether trial `number` shall stop after its newest report; pure in the history."""
         trial = history[number]
         course = self._courses.judged(trial, history)
-        if course is None or not self._looks(course.steps):
+        if course is None or not looks(course.steps, self._grace, self._interval):
             return False
         step = course.steps[-1]
         means = [
@@ -48,8 +52,3 @@ class Median:
             if other.steps and other.steps[0] <= step <= other.steps[-1]
         ]
         return len(means) >= self._min_trials and min(course.losses) > median(means)
-
-    def _looks(self, steps: Sequence[int]) -> bool:
-        """Tell whether the newest of `steps` is the first at or beyond one at which to look."""
-        now = (steps[-1] - self._grace) // self._interval
-        return now >= 0 and (len(steps) == 1 or now > (steps[-2] - self._grace) // self._interval)

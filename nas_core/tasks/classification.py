@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -67,6 +68,18 @@ class Classification(ABC):
             batch = tuple(tensor[i * rows // count : (i + 1) * rows // count] for tensor in tensors)
             yield batch[:-1], batch[-1:]
 
+    def sample(self, share: float, seed: int) -> Self:
+        """Return the task with a stratified sample of `train`; see `nas_core.interfaces.Divisible`."""
+        inputs, target = self._splits["train"]
+        rows = sampled(target, share, seed)
+        return self._with({**self._splits, "train": (tuple(array[rows] for array in inputs), target[rows])})
+
+    def _with(self, splits: Mapping[str, Arrays], signature: Signature | None = None) -> Self:
+        """Return this task, as it is set, of other rows."""
+        other = copy(self)
+        vars(other).update(signature=signature or self.signature, _splits=dict(splits), _tensors={})
+        return other
+
     def loss(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
         """Return the mean cross-entropy of logits (rows, classes) and class indices (rows,), in nats."""
         return functional.cross_entropy(outputs[0], targets[0])
@@ -106,6 +119,14 @@ class Classification(ABC):
                     f"{split}.{port.name}: expected {port.dtype} {(len(target), *port.shape)}, "
                     f"got {array.dtype} {array.shape}"
                 )
+
+
+def sampled(target: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Return the rows, rising, of a sample of `share` of each class of `target` (rows,), rounded up."""
+    order = np.random.default_rng(seed).permutation(len(target))
+    classes = target[order]
+    found = [order[classes == c] for c in np.unique(target)]
+    return np.sort(np.concatenate([rows[: math.ceil(share * len(rows) - 1e-9)] for rows in found]))
 
 
 def only_port(ports: tuple[Port, ...], what: str, dtype: str, dimensions: int) -> Port:

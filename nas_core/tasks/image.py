@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nas_core.tasks._augmentation import check_shift, flipped, shifted
 from nas_core.tasks.classification import Arrays, Classification, only_port
 from nas_core.types import Port, Signature
+
+SMALLEST = 8
+"""Pixels of a side, at least, of images made smaller: spaces for images take no fewer."""
 
 
 class Image(Classification):
@@ -35,6 +41,20 @@ class Image(Classification):
         """Yield (inputs, targets); shuffled and augmented by `order`, in stored order and as they are without it."""
         for (images,), targets in super().batches(split, size, order):
             yield (images if order is None else self._augmented(images, order),), targets
+
+    def resized(self, share: float) -> Image:
+        """Return the task with images of `share` of their height and width, `SMALLEST` pixels at least.
+
+        A pixel is the mean of those that it takes the place of.
+        """
+        channels, *sides = self.signature.inputs[0].shape
+        shape = (channels, *(min(side, max(SMALLEST, round(share * side))) for side in sides))
+        splits = {}
+        for split, ((images,), target) in self._splits.items():
+            small = functional.interpolate(torch.tensor(images), shape[1:], mode="area")
+            splits[split] = ((small.numpy(),), target)
+        port = replace(self.signature.inputs[0], shape=shape)
+        return self._with(splits, replace(self.signature, inputs=(port,)))
 
     def _augmented(self, images: Tensor, order: np.random.Generator) -> Tensor:
         height, width = images.shape[2:]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nas_core.errors import InputError, unknown
+from nas_core.tasks.classification import sampled
 from nas_core.types import Port, Signature
 
 Arrays = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
@@ -75,6 +77,18 @@ class MultiTask:
         for i in range(count):
             part = slice(i * rows // count, (i + 1) * rows // count)
             yield tuple(x[index[part]] for x, _, index in columns), tuple(y[part] for _, y, _ in columns)
+
+    def sample(self, share: float, seed: int) -> Self:
+        """Return the tasks with a stratified sample of each one's rows; see `nas_core.interfaces.Divisible`."""
+        inputs, targets = self._splits["train"]
+        rows = [sampled(target, share, seed) for target in targets]
+        train = (
+            tuple(x[chosen] for x, chosen in zip(inputs, rows, strict=True)),
+            tuple(y[chosen] for y, chosen in zip(targets, rows, strict=True)),
+        )
+        other = copy(self)
+        vars(other).update(_splits={**self._splits, "train": train}, _tensors={})
+        return other
 
     def loss(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
         """Return the weighted mean of the tasks' mean cross-entropies, in nats; a task without rows adds 0."""

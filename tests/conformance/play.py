@@ -11,6 +11,8 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nas_core import registry
 from nas_core import space as algebra
 from nas_core.errors import InputError
@@ -52,6 +54,7 @@ SIGNATURES = {
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "darts": {"channels": 4, "cells": 3},
+    "macro": {"max_layers": 5, "channels": 4},
     "nas-bench-201": {"channels": 4, "cells": 1},
     "table": {"path": str(TABLE)},
 }
@@ -140,9 +143,22 @@ def candidates(name: str) -> int:
 def make_strategy(name: str, space: SearchSpace, seed: int) -> Strategy:
     """Return the strategy `name`, or the one that `<name> around <name>` means."""
     outer, _, inner = name.partition(" around ")
-    options = {"around": inner} if inner else {}
+    given = _given(inner or outer, space, seed)
+    options = {"around": inner, "options": given} if inner else given
     strategy: Strategy = registry.load("strategies", outer)(space, OBJECTIVES, seed, **options)
     return strategy
+
+
+def _given(name: str, space: SearchSpace, seed: int) -> dict[str, Any]:
+    """Return what a strategy that proposes what it is given has to be given, in an order of the seed's."""
+    if not any(option.name == "candidates" for option in registry.options(registry.load("strategies", name))):
+        return {}
+    distinct: dict[Architecture, Architecture] = {}
+    for architecture in algebra.architectures(space, np.random.default_rng(seed)):
+        distinct.setdefault(algebra.canonical(space, architecture), architecture)
+        if len(distinct) == MANY:
+            break
+    return {"candidates": tuple(distinct.values())}
 
 
 def figures(trial: Trial) -> Metrics:

@@ -9,6 +9,7 @@ import torch
 
 from nas_core import registry
 from nas_core import space as algebra
+from nas_core.interfaces import Scalable
 from nas_core.types import Architecture
 
 every_space = pytest.mark.parametrize("name", registry.names("spaces"))
@@ -80,3 +81,27 @@ def test_a_build_is_determined_by_the_seed_of_torch(name: str) -> None:
         states.append(space.build(some(name, 1)[0]).state_dict())
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@every_network
+def test_a_space_that_can_be_narrowed_keeps_its_decisions_and_loses_channels(name: str) -> None:
+    space = play.make_space(name)
+    if not isinstance(space, Scalable):
+        pytest.skip("its networks have one width")
+    half, same = space.scaled(0.5), space.scaled(1.0)
+    assert algebra.digest(half) == algebra.digest(same) == algebra.digest(space)
+    for architecture in some(name, 3):
+        whole, narrow = (sum(p.numel() for p in made.build(architecture).parameters()) for made in (space, half))
+        assert narrow < 0.7 * whole
+        assert sum(p.numel() for p in same.build(architecture).parameters()) == whole
+        network = space.scaled(0.01).build(architecture)
+        assert outputs(network(*rows(name, 8)))[0].isfinite().all()
+
+
+@every_network
+def test_networks_for_an_image_take_smaller_ones(name: str) -> None:
+    if play.signature(name) != play.SIGNATURES["image"]:
+        pytest.skip("not for images")
+    for architecture in some(name, 5):
+        network = play.make_space(name).build(architecture)
+        assert network(torch.randn(8, 3, 8, 8)).isfinite().all()

@@ -133,12 +133,12 @@ def test_a_lone_trial_is_never_stopped(name: str) -> None:
 
 @every_stopper
 def test_the_best_trial_is_never_stopped(name: str) -> None:
-    """One that was better than all others all along, at each of its reports."""
+    """One that was better than all others all along, at each of its reports, and within the limit."""
     stopper, best = make(name), 0
     history = list(game(name)[-1].history)
     trial = Trial(number=len(history), architecture=(99,))
     for step in range(1, 2 * STEPS):
-        trial = with_report(trial, step, {"accuracy": 5.0 + (step % 5) / 10, "latency_ms": 9.0})
+        trial = with_report(trial, step, {"accuracy": 5.0 + (step % 5) / 10, "latency_ms": 0.0})
         best += not stopper.stop([*history, trial], trial.number)
     assert best == 2 * STEPS - 1
 
@@ -197,6 +197,7 @@ def test_options_are_typed_and_have_defaults_and_it_says_what_it_is(name: str) -
     factory = registry.load("stoppers", name)
     assert registry.summary("stoppers", name).endswith(".")
     assert inspect.getdoc(factory)
+    assert registry.about("stoppers", name).keys() == {"cost", "reference"}
     for option in registry.options(factory):
         assert option.type in {int, float, str, bool}
         assert isinstance(option.default, option.type)

@@ -16,10 +16,12 @@ import yaml
 
 from components.sources import read
 from components.spec import NpzSource
+from nas_core.ledger import Ledger
+from nas_core.store import FolderStore
 from tests.e2e.conftest import ROOT, Evernas
 from tests.e2e.specs import changed
 
-EXAMPLES = {"fashion_mnist": None, "questions": "trec", "spoken_digits": "fsdd_small.npz"}
+EXAMPLES = {"fashion_mnist": None, "small_and_fast": None, "questions": "trec", "spoken_digits": "fsdd_small.npz"}
 """Each example, and which of the real data sets it is given."""
 
 SMALL: dict[str, Any] = {
@@ -39,14 +41,14 @@ def run(evernas: Evernas, spec: Path, source: Path | None, root: Path) -> dict[s
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "fashion_mnist" else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES]
+    "name", [name if name == "small_and_fast" else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES]
 )
 def test_a_small_cycle_ends_with_a_served_model(name: str, evernas: Evernas, data: Path, tmp_path: Path) -> None:
     """Promoted means: better than the classes' shares, and raw rows were answered over HTTP as torch answers them."""
     spec = yaml.safe_load((ROOT / "examples" / name / "spec.yaml").read_text())
-    epochs = {"fashion_mnist": 1, "questions": 2, "spoken_digits": 8}[name]
+    epochs = {"fashion_mnist": 1, "small_and_fast": 1, "questions": 2, "spoken_digits": 8}[name]
     changes = {**SMALL, "retrain.options": {"epochs": epochs}, "retrain.space": {}}
-    if name == "fashion_mnist":
+    if name in ("fashion_mnist", "small_and_fast"):
         changes["search.space.channels"] = 4
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(changed(spec, changes)))
@@ -71,6 +73,16 @@ def test_recordings_are_packed_as_the_spec_reads_them(tmp_path: Path, environmen
     assert packed["label"].tolist() == [3, 3, 7, 7]
     assert packed["speaker"].tolist() == ["ann", "bob"] * 2
     assert set(packed) == {"audio", "label", "speaker"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["te_nas", "spos"])
+def test_a_supernet_leads_to_a_served_model_and_is_on_record(name: str, evernas: Evernas, tmp_path: Path) -> None:
+    summary = run(evernas, ROOT / "examples" / "weight_sharing" / f"{name}.yaml", None, tmp_path)
+    assert summary["decision"] == "promoted"
+    assert summary["champion"]["test_accuracy"]["mean"] > 0.7
+    entries = Ledger(FolderStore(tmp_path / "latest")).entries({"supernet"})
+    assert [entry.data["kind"] for entry in entries] == [name.replace("_", "-")]
 
 
 @pytest.mark.slow

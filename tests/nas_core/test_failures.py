@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from nas_core.errors import FencedError, InputError, IntegrityError
-from nas_core.failures import attempt, classify, finite
+from nas_core.failures import InfeasibleError, attempt, classify, finite
 from nas_core.types import Architecture, Failure, Status
 
 
@@ -101,3 +102,9 @@ def test_what_is_no_metrics_is_a_type_error(metrics: object) -> None:
 def test_the_module_loads_no_torch() -> None:
     script = "import sys, nas_core.failures; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_an_architecture_cannot_be_is_infeasible_also_from_another_process() -> None:
+    error = pickle.loads(pickle.dumps(InfeasibleError("build", "cannot be\n exported")))  # noqa: S301  ours
+    assert classify(error) == Failure(status=Status.INFEASIBLE, reason="build: cannot be exported")
+    assert str(error) == "build: cannot be\n exported"

@@ -127,3 +127,9 @@ def test_a_part_may_lack_a_docstring(installed: list[EntryPoint], monkeypatch: p
     monkeypatch.setattr("collections.Bare", bare, raising=False)
     installed.append(EntryPoint("bare", "collections:Bare", "evernas.spaces"))
     assert registry.summary("spaces", "bare") == ""
+
+
+@pytest.mark.parametrize("group", ["costs", "estimators"])
+def test_what_measures_says_what_that_takes(group: Group) -> None:
+    assert all("cost" in registry.about(group, name) for name in registry._BUILT_IN[group])
+    assert registry.about("spaces", "chain") == {}

@@ -160,6 +160,29 @@ def test_failures_are_compared_by_their_codes(others: Path) -> None:
     assert done.compared == 2
 
 
+def test_what_a_clock_decides_is_not_compared_and_all_else_is(others: Path) -> None:
+    search = {**SPEC["search"], "strategy": {"kind": "random"}, "budget": {"trials": 2}}
+    search["costs"] = [{"kind": "latency", "repeats": 5}, {"kind": "size"}]
+    search["objectives"] = [{"metric": "accuracy", "goal": "max"}, {"metric": "latency_ms", "goal": "min"}]
+    run = cycle(others, {**SPEC, "search": search}, run="timed", until="search")
+    timed = next(e.data["metrics"] for e in Ledger(run.store).entries({"outcome"}) if e.data["number"] == 0)
+    done = replay(run, 0)
+    assert done.identical
+    reports = len(list(Ledger(run.store).entries({"report"}))) // 2
+    assert done.compared == 1 + (reports + 1) * (len(timed) - 2)  # the status; no latency_ms and none of its spread
+
+
+def test_a_trial_that_had_no_place_was_not_started(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "one", yaml.safe_dump(SPEC), tmp_path)
+    run.begin()
+    with run.writing("search") as ledger:
+        study = LedgerStudy(ledger, Widths(), [Objective(metric="accuracy", goal="max")], InTurn())
+        study.ask(1)
+        study.tell(0, Failure(status=Status.INFEASIBLE, reason="oom: needs about 9 MB"), 0.0)
+    with pytest.raises(InputError, match=r"trial 0: was not started \(oom: needs about 9 MB\)"):
+        replay(run, 0)
+
+
 class Widths:
     decisions = (Decision(name="width", options=("8", "16")),)
 

@@ -64,7 +64,7 @@ def test_the_chosen_one(whole: Run, chosen: int) -> None:
         f"Trial {chosen} of run one, architecture {search['architecture_id']}",
         "by the strategy asha (eta 2, min_fidelity 0.25), seed 3.",
         "It was to be trained with 100 % of the full effort.",
-        "Chosen: the best by the objectives of those that keep all limits.",
+        "Chosen: the best by accuracy (",
         "Fairness audit: inconclusive, by accuracy.",
         "Gate serving: passed",
         "the first of its name.",
@@ -74,6 +74,19 @@ def test_the_chosen_one(whole: Run, chosen: int) -> None:
         f"digest {told['code']['environment']['code']}",
     ):
         assert line in words
+
+
+def test_the_rule_s_reason_is_told_with_its_entry(whole: Run, chosen: int) -> None:
+    told = story(whole, chosen)
+    found = entry(whole, told["choice"]["entry"])
+    assert (found.kind, found.hash) == ("choice", told["choice"]["hash"])
+    assert found.data["trial"] == chosen
+    assert f"Chosen: {found.data['text']}." in tell(told)
+    assert f"{found.hash}  choice" in tell(told)
+    beaten = next(
+        number for number in range(24) if number != chosen and story(whole, number)["standing"]["verdict"] == "beaten"
+    )
+    assert f"That one is {found.data['text']}." in tell(story(whole, beaten))
 
 
 def test_one_that_led_to_the_chosen_one(whole: Run, chosen: int) -> None:

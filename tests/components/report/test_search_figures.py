@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from components.report import search_figures
 from components.report.theme import Drawn
@@ -91,3 +95,57 @@ def test_a_limit_far_from_all_figures_does_not_squeeze_them() -> None:
     drawn = search_figures.trade_off([trial(0, 0.7, 10), trial(1, 0.8, 20)], [ACCURACY, far], None)
     assert drawn is not None
     assert drawn.figure.axes[0].get_xlim()[1] < 100
+
+
+# ---------------------------------------------------------------- rungs
+
+
+def climbed(number: int, *accuracies: float, fidelities: tuple[float, ...] = (1 / 9, 1 / 3, 1.0)) -> list[Trial]:
+    """Return the trials of one architecture at rising fidelities."""
+    return [
+        replace(trial(number, accuracy), fidelity=fidelity)
+        for fidelity, accuracy in zip(fidelities, accuracies, strict=False)
+    ]
+
+
+def titles(drawn: Drawn | None) -> list[str]:
+    assert drawn is not None
+    return [axes.get_title(loc="left") for axes in drawn.figure.axes]
+
+
+def test_rungs_are_drawn_with_their_rank_correlation_and_how_many_it_is_of() -> None:
+    trials = [t for i in range(8) for t in climbed(i, 0.1 * i, 0.5 + 0.05 * (i if i < 6 else 13 - i), 0.9 - 0.01 * i)]
+    drawn = search_figures.rungs(trials, [ACCURACY])
+    one, two = ([(t.metrics or {})["accuracy"] for t in trials[i::3]] for i in (0, 1))
+    low = spearmanr(one, two)
+    assert titles(drawn) == [f"ρ = {low.statistic:.2f}, n = 8", titles(drawn)[1]]
+    assert titles(drawn)[1].startswith("ρ = \N{MINUS SIGN}0.")
+    assert drawn is not None
+    assert "from 11 % to 33 %" in drawn.title
+    assert "(8 architectures)" in drawn.title
+
+
+def test_rungs_compare_architectures_that_both_have() -> None:
+    trials = [t for i in range(9) for t in climbed(i, 0.1 * i, *([0.1 * i] if i >= 3 else []))]
+    assert titles(search_figures.rungs(trials, [ACCURACY])) == ["ρ = 1.00, n = 6"]
+
+
+def test_too_few_shared_architectures_are_not_drawn() -> None:
+    few = [t for i in range(4) for t in climbed(i, 0.1 * i, 0.1 * i)]
+    assert search_figures.rungs(few, [ACCURACY]) is None
+    assert search_figures.rungs([trial(i, 0.1 * i) for i in range(9)], [ACCURACY]) is None
+
+
+def test_what_failed_lacks_the_metric_or_is_of_an_earlier_search_is_on_no_rung() -> None:
+    trials = [t for i in range(6) for t in climbed(i, 0.1 * i, 0.1 * i)]
+    spoilt: dict[int, dict[str, Any]] = {
+        0: {"status": Status.FAILED, "metrics": None},
+        2: {"metrics": {"params": 1.0}},
+        4: {"origin": "before#4"},
+    }
+    assert search_figures.rungs([replace(t, **spoilt.get(i, {})) for i, t in enumerate(trials)], [ACCURACY]) is None
+
+
+def test_equal_figures_have_no_rank_correlation() -> None:
+    trials = [t for i in range(6) for t in climbed(i, 0.5, 0.1 * i)]
+    assert titles(search_figures.rungs(trials, [ACCURACY])) == ["ρ = –, n = 6"]

@@ -111,7 +111,7 @@ def test_features_always_have_the_same_names() -> None:
 
 def test_a_skip_is_merged_as_one_convolution_of_maps_side_by_side() -> None:
     torch.manual_seed(0)
-    layer = MacroLayer("max_pool_3x3", [1, 2], 3).eval()
+    layer = MacroLayer(["max_pool_3x3"], [1, 2], 3).eval()
     before, maps = torch.randn(2, 3, 5, 5), {1: torch.randn(2, 3, 5, 5), 2: torch.randn(2, 3, 5, 5)}
     together = torch.cat([layer.operation(before), maps[1], maps[2]], dim=1).relu()
     weight = torch.cat([layer.own[1].weight, layer.skips["1"][1].weight, layer.skips["2"][1].weight], dim=1)
@@ -120,7 +120,7 @@ def test_a_skip_is_merged_as_one_convolution_of_maps_side_by_side() -> None:
 
 
 def test_maps_are_halved_and_widened_a_third_and_two_thirds_of_the_way() -> None:
-    network = MacroNetwork(images(3, 32, 32), [("conv_3x3", [])] * 6, 4)
+    network = MacroNetwork(images(3, 32, 32), [(["conv_3x3"], [])] * 6, 4)
     maps: list[tuple[int, ...]] = []
     for layer in network.layers:
         layer.register_forward_hook(lambda *call: maps.append(tuple(call[-1].shape[1:])))
@@ -130,12 +130,12 @@ def test_maps_are_halved_and_widened_a_third_and_two_thirds_of_the_way() -> None
 
 def test_only_maps_that_are_still_read_are_halved() -> None:
     layers = [
-        ("conv_3x3", []),
-        ("conv_3x3", []),
-        ("conv_3x3", []),
-        ("conv_3x3", [1]),
-        ("conv_3x3", [4]),
-        ("conv_3x3", []),
+        (["conv_3x3"], []),
+        (["conv_3x3"], []),
+        (["conv_3x3"], []),
+        (["conv_3x3"], [1]),
+        (["conv_3x3"], [4]),
+        (["conv_3x3"], []),
     ]
     network = MacroNetwork(images(3, 32, 32), layers, 4)
     assert {place: list(halvings) for place, halvings in network.halvings.items()} == {"3": ["1", "2"], "5": ["4"]}

@@ -89,5 +89,5 @@ def test_an_operation_sees_the_width_that_its_name_says(name: str, width: int) -
 
 
 def test_the_name_of_an_operation_is_part_of_the_keys() -> None:
-    place = Choice("nor_conv_1x1", OPERATIONS["nor_conv_1x1"](4, 1))
+    place = Choice({"nor_conv_1x1": OPERATIONS["nor_conv_1x1"](4, 1)})
     assert "nor_conv_1x1.1.weight" in place.state_dict()

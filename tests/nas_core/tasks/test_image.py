@@ -103,3 +103,24 @@ def test_ports_that_are_no_image_are_refused(inputs: tuple[Port, ...], message: 
 def test_a_shift_out_of_range_is_refused(shift: float) -> None:
     with pytest.raises(InputError, match=f"shift: must be >= 0 and <= 0.5, got {shift}"):
         task(shift=shift)
+
+
+def test_smaller_images_are_means_of_their_pixels_and_of_the_same_class() -> None:
+    images = np.random.default_rng(0).normal(size=(6, 2, 32, 16)).astype(np.float32)
+    rows = {"train": ((images,), np.arange(6) % 2), "validation": ((images[:3],), np.arange(3) % 2)}
+    made = Image(signature(Port(name="image", shape=(2, 32, 16))), rows, shift=0.0)
+    small = made.resized(0.5)
+    assert small.signature.inputs[0].shape == (2, 16, 8)
+    [((found,), (classes,))] = small.batches("validation", 9)
+    np.testing.assert_allclose(found.numpy(), images[:3].reshape(3, 2, 16, 2, 8, 2).mean((3, 5)), atol=1e-6)
+    assert classes.tolist() == [0, 1, 0]
+    assert made.signature.inputs[0].shape == (2, 32, 16), "the task itself stays as it is"
+
+
+def test_images_are_not_made_smaller_than_spaces_take() -> None:
+    assert task().resized(0.01).signature.inputs[0].shape == (2, 8, 8)
+
+
+def test_smaller_images_are_augmented_as_the_others_are() -> None:
+    assert {4, 5, 6} >= {x for _, x in dots(seen(task(shift=0.0).resized(1.0), 0))} == {5}
+    assert len({x for _, x in dots(seen(task(shift=0.125).resized(1.0), 0))}) == 5

@@ -148,3 +148,45 @@ def test_several_targets_are_refused() -> None:
 def test_ports_that_are_no_table_are_refused(ports: tuple[Port, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Tabular(Signature(inputs=ports, outputs=signature().outputs), {})
+
+
+# ---------------------------------------------------------------- samples
+
+
+def kept(task: Tabular, share: float, seed: int = 0) -> set[float]:
+    """Return the first figure of each row, by which rows are told apart."""
+    return {float(x) for batch, _ in task.sample(share, seed).batches("train", 1000) for x in batch[0][:, 0]}
+
+
+@pytest.fixture(scope="module")
+def uneven() -> Tabular:
+    """1,000 rows, 100 of them of class 1."""
+    inputs, _ = rows(1000)
+    numbered = (np.arange(1000, dtype=np.float32)[:, None].repeat(inputs[0].shape[1], axis=1), *inputs[1:])
+    target = (np.arange(1000) % 10 == 0).astype(np.int64)
+    return Tabular(signature(), {"train": (numbered, target), "validation": (inputs, target)})
+
+
+def test_a_sample_keeps_the_shares_of_the_classes(uneven: Tabular) -> None:
+    [(_, (target,))] = uneven.sample(0.2, 0).batches("train", 1000)
+    assert torch.bincount(target).tolist() == [180, 20]
+
+
+def test_the_rarest_class_keeps_a_row(uneven: Tabular) -> None:
+    [(_, (target,))] = uneven.sample(0.001, 0).batches("train", 1000)
+    assert torch.bincount(target).tolist() == [1, 1]
+
+
+@given(st.floats(0.001, 1), st.floats(0.001, 1))
+def test_of_one_seed_the_smaller_sample_is_part_of_the_larger(uneven: Tabular, one: float, other: float) -> None:
+    assert kept(uneven, min(one, other)) <= kept(uneven, max(one, other))
+
+
+def test_other_seeds_draw_other_rows_and_all_rows_are_all(uneven: Tabular) -> None:
+    assert kept(uneven, 0.3, 0) != kept(uneven, 0.3, 1)
+    assert len(kept(uneven, 1.0)) == 1000
+
+
+def test_a_sample_leaves_validation_and_the_task_alone(uneven: Tabular) -> None:
+    sample = uneven.sample(0.1, 0)
+    assert (sample.rows("train"), sample.rows("validation"), uneven.rows("train")) == (100, 1000, 1000)

@@ -1,0 +1,1 @@
+"""Costs: what an architecture takes of a machine."""

@@ -1,0 +1,1 @@
+"""Supernets: many architectures that share their weights, trained or pruned as one."""

@@ -70,7 +70,7 @@ def places(spec: RayRunnerSpec) -> int:
     machines = [node["Resources"] for node in _alive()]
     fit = sum(_fit(asked, machine) for machine in machines)
     if fit < 1:
-        have = " and ".join(_words(asked, machine) for machine in machines) or "nothing"
+        have = " and ".join(sorted((_words(asked, machine) for machine in machines), reverse=True)) or "nothing"
         raise InputError(
             f"search.runner: a trial asks for {_words(asked, asked)} of one machine, those of the "
             f"cluster have {have}; ask for less"

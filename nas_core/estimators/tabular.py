@@ -48,7 +48,7 @@ class Tabular:
         dataset: str = "",
         hidden: Sequence[str] = (),
     ) -> None:
-        path = path or getattr(space, "path", None)
+        path = path or getattr(space, "table", None)
         if path is None:
             raise InputError("path: must name a benchmark table (.npz), since the space brings none")
         table = tables.read(path)

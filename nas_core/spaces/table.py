@@ -18,7 +18,7 @@ class Table:
     """
 
     def __init__(self, _signature: Signature, *, path: Path) -> None:
-        self.path = path
+        self.table = path
         self._decisions = tables.read(path).decisions
 
     @property
@@ -29,6 +29,6 @@ class Table:
     def build(self, architecture: Architecture) -> NoReturn:
         """Raise InputError: a table holds figures, no networks."""
         raise InputError(
-            f"table: {self.path} holds figures and no networks, {tuple(architecture)} cannot be built; "
+            f"table: {self.table} holds figures and no networks, {tuple(architecture)} cannot be built; "
             "use the estimator tabular, and a space of networks to train one"
         )

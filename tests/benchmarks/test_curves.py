@@ -46,6 +46,7 @@ def test_every_seed_meets_all_curves_in_an_order_of_its_own() -> None:
     assert len({tuple(order) for order in orders}) > 1
 
 
+@pytest.mark.slow
 def test_the_program_trains_once_and_writes_what_came_out(tmp_path: Path) -> None:
     command = [sys.executable, str(curves.__file__), "--folder", str(tmp_path / "kept"), "--data", "adult"]
     command += ["--trials", "3", "--epochs", "3", "--seeds", "2", "--json"]

@@ -113,6 +113,7 @@ def test_a_gate_blocks_and_nothing_is_deployed_until_somebody_lets_it_pass(tmp_p
     assert "the champion is the first of its name" in done.stderr
 
 
+@pytest.mark.slow
 def test_without_mlflow_the_cycle_is_run_and_what_is_missing_comes_later(tmp_path: Path, evernas: Evernas) -> None:
     spec = write_spec(tmp_path, TUMOUR, tracking={"kind": "mlflow", "uri": "http://127.0.0.1:9"})
     root = tmp_path / "runs"
